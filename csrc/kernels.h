@@ -1,0 +1,146 @@
+/* The contract of one ISA.  A kernel file includes this header and nothing else of ours.
+ *
+ * Weights are packed once (pack.c) in panels of `nr` columns (a column is one output):
+ *   8 bit   data[panel][k / kr][column in panel][k % kr]                       int8
+ *   nibbles data[panel][k / (2 kr)][column in panel][k % kr]                   uint8
+ *           low nibble: w + 8 of the even kr-block, high nibble: of the odd one
+ * The last panel is `tail_nr` columns wide, a multiple of 8 (of 1 for the scalar layout),
+ * so that a layer of few outputs does not pay for a whole panel.  k is padded to k_padded,
+ * n to n_padded = (panels - 1) * nr + tail_nr; padding weights are 0.
+ *
+ * Buffers: a kernel may read k_padded bytes of every row of `a` (values past k are
+ * multiplied by 0) and writes n_padded elements of every row of `c`. */
+#ifndef FT_KERNELS_H
+#define FT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __FAST_MATH__
+#error "farthing's results depend on IEEE arithmetic: build without -ffast-math"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "farthing's results depend on float arithmetic in float precision"
+#endif
+
+#define FT_PANEL 32      /* widest panel of any ISA, in columns */
+#define FT_PAD_K 8       /* k is padded to this multiple: a pair of k4 blocks */
+#define FT_CHAIN 32      /* k values of an int4 chain, the smallest group */
+
+/* What a matrix product stores for each output. */
+typedef enum ft_store {
+    FT_STORE_I32, /* the int32 sum */
+    FT_STORE_U8,  /* sat(rne(float(sum) * mult + add)) in 0..out_amax */
+    FT_STORE_F32  /* float(sum) * mult + add, then max(., 0) if relu */
+} ft_store;
+
+/* Weights of one integer layer, packed for one ISA. */
+typedef struct ft_packed {
+    uint32_t n, k;
+    uint32_t n_padded, k_padded;
+    uint32_t nr, tail_nr, kr; /* layout, copied from the ISA's row */
+    uint32_t bits;            /* 8 or 4 */
+    uint32_t nibbles;         /* data holds two weights a byte */
+    uint32_t group;           /* k values a group scale covers; 0: no scales */
+    /* How many maddubs results may be added in int16 before widening, for activations
+     * <= 127 and <= 255: 4, 2, 1, or 0 where a single one can already saturate. */
+    uint32_t depth_u7, depth_u8;
+    uint32_t amax;     /* bound on the activations this product is run with: 127 or 255 */
+    uint32_t out_amax; /* FT_STORE_U8 clamps to it */
+    uint32_t relu;
+    void *data;        /* 64-byte aligned */
+    /* int4 group scales as the second operand of the widening multiply-add: every scale
+     * twice, [panel][group][column in panel][2].  NULL where group is 0. */
+    int16_t *scales;
+    float *mult, *add; /* [n_padded], padded with 0; NULL for a bare product */
+    size_t bytes;      /* of data and scales */
+} ft_packed;
+
+/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c. */
+typedef void ft_gemm_fn(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
+                        void *c, size_t ldc);
+
+/* Weights of one float layer: [panel][k][column in panel] with panels of nr columns,
+ * the last one tail_nr wide (a multiple of 8, of 1 where nr is 1). */
+typedef struct ft_packed_f32 {
+    uint32_t n, k, n_padded, nr, tail_nr;
+    uint32_t relu;
+    float *data;
+    float *bias; /* [n_padded] */
+    size_t bytes;
+} ft_packed_f32;
+
+/* c = a w + bias in float32: ((b + x0*w0) + x1*w1) + ... in order of k, multiply and add
+ * apart, terms whose x is 0 left out; then max(., 0) if relu.  A bias of -0.0 counts as 0.0.
+ * Reads k elements of every row of `a`, writes n_padded of c.  lda and ldc in elements. */
+typedef void ft_gemm_f32_fn(const ft_packed_f32 *w, size_t m, const float *a, size_t lda, float *c,
+                            size_t ldc);
+
+/* Piecewise-linear encoding of raw features, fused with the layer it feeds.
+ *
+ * Feature j of `used` reads x[column[j]] and has bins[j] bins.  Bin t covers
+ * [low, next low); its encoded value is v = (x - low) * scale clamped to [0, amax], the
+ * bins before it are amax (1 in float), those after it 0.  In integers the sum over a
+ * feature's bins is then amax * S[t] + rne(v) * W[t], S the sum of the weights of the
+ * bins before t, so each bin is one table row of int16 pairs (S, W).  Where a feature
+ * has no bins (a constant column) its one row is 0.  A learnt missing input has a row of
+ * its own before those of its feature's bins. */
+typedef struct ft_encoder {
+    uint32_t features;      /* columns of x */
+    uint32_t used;
+    uint32_t rows;          /* table rows in all */
+    uint32_t *column;       /* [used] */
+    uint32_t *row;          /* [used] table row of the feature's first bin */
+    uint32_t *bins;         /* [used] */
+    uint32_t *inner_start;  /* [used] of its inner edges, a multiple of 8 */
+    uint32_t *inner_blocks; /* [used] blocks of 8 inner edges */
+    float *inner;           /* the lows of bins 1.., padded with NaN to blocks of 8:
+                             no x reaches it, +inf included */
+    float *low, *scale;     /* [rows] */
+    /* What NaN stands for: code (see below) of feature j. */
+    uint32_t *missing_row;  /* [used] */
+    uint32_t *missing_pair; /* [used] integer tables */
+    float *missing_value;   /* [used] float tables */
+} ft_encoder;
+
+typedef struct ft_encoded {
+    const ft_encoder *encoder;
+    uint32_t n, n_padded; /* n_padded: a multiple of 8 */
+    uint32_t amax;        /* 127 or 255; 1 for the float table */
+    uint32_t out_amax, relu;
+    int16_t *table;       /* [rows][n_padded][2]: S, W */
+    float *table_f32;     /* [rows][n_padded]: W; rows of a feature's bins adjoin */
+    float *mult, *add;    /* [n_padded]; add is the bias of a float layer */
+    size_t bytes;
+} ft_encoded;
+
+/* One row of x to c (n_padded elements).  `codes` is scratch of FT_CODES_BYTES(used): the
+ * table rows of the used features, then their pairs amax | rne(v) << 16, or floats v. */
+typedef void ft_encode_fn(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes,
+                          void *c);
+#define FT_CODES_BYTES(used) (((size_t)(used) * 8 + 63) / 64 * 64)
+
+/* A kernel with the tile it wants its operands packed for. */
+typedef struct ft_gemm_kernel {
+    ft_gemm_fn *run;
+    uint32_t mr, nr, kr; /* kr 1: plain rows, tail_nr may be any number */
+    uint32_t nibbles;    /* int4 stays two to a byte */
+} ft_gemm_kernel;
+
+/* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU
+ * has; `scalar` has every entry. */
+typedef struct ft_isa {
+    const char *name;
+    uint64_t needs; /* bits of cpu.h */
+    ft_gemm_kernel gemm;
+    struct { ft_gemm_f32_fn *run; uint32_t nr; } gemm_f32;
+    ft_encode_fn *encode;     /* integer table */
+    ft_encode_fn *encode_f32; /* float table, FT_STORE_F32 only */
+} ft_isa;
+
+extern const ft_isa ft_isa_scalar;
+#if defined(__x86_64__) || defined(_M_X64)
+extern const ft_isa ft_isa_avx2;
+#endif
+
+#endif

@@ -1,0 +1,64 @@
+/* A model opened: its operations checked, its weights packed, its memory planned. */
+#ifndef FT_MODEL_H
+#define FT_MODEL_H
+
+#include "container.h"
+#include "encode.h"
+#include "farthing.h"
+#include "kernels.h"
+
+/* Operation record of 32 little-endian bytes, see docs/file-format.md. */
+typedef enum ft_kind {
+    FT_OP_STANDARDIZE = 1,
+    FT_OP_QUANTIZE = 2,
+    FT_OP_DENSE = 3,
+    FT_OP_ENCODE_DENSE = 4,
+    FT_OP_LINK = 5
+} ft_kind;
+
+typedef enum ft_activation {
+    FT_LINEAR = 0,
+    FT_RELU = 1,
+    FT_SIGMOID = 2,
+    FT_SOFTMAX = 3
+} ft_activation;
+
+typedef struct ft_op {
+    uint32_t kind, bits, inputs, outputs, tensor, group_size, activation, storage;
+    uint32_t amax_in, amax_out;
+    char name[FT_NAME_MAX + 1]; /* "dense0"; "input" for kinds 1 and 2; the link has none */
+    uint32_t width;             /* weights of one output: inputs, or columns of the encoding */
+    uint64_t nonzeros;          /* weights that are not 0 */
+    uint32_t stride;            /* bytes from one row of its output in scratch to the next */
+    /* what the kind needs */
+    float *shift, *scale; /* standardize, quantize: [inputs] */
+    float *fill;          /* kinds 1, 2, 4: [inputs] what NaN stands for; NaN in kind 4: a
+                             learnt row stands for it */
+    ft_packed dense;
+    ft_packed_f32 dense_f32;
+    ft_encoder encoder;
+    ft_encoded encoded;
+} ft_op;
+
+struct ft_model {
+    uint32_t features, outputs, ops_count;
+    ft_op *ops;
+    const ft_isa *isa;
+    size_t nbytes; /* packed weights and tables in memory */
+
+    /* Feature i is called names[name_offsets[i]] .. names[name_offsets[i + 1]], UTF-8; both
+     * NULL where the features have no names. */
+    char *names;
+    uint32_t *name_offsets;
+    char *info; /* UTF-8 JSON for bindings, not terminated */
+    size_t info_size;
+
+    /* Memory plan of a call: the codes of one row's encoding, then two areas of tile rows
+     * that take the outputs of the operations in turn. */
+    size_t row_bytes; /* scratch one row needs */
+    size_t codes_bytes, area_bytes[2], scratch_bytes;
+    uint32_t tile;    /* rows run at once */
+    void *workspaces; /* free list for models whose row passes the stack, else NULL */
+};
+
+#endif

@@ -1,0 +1,64 @@
+/* Where the values of a call live, and how many rows it runs at once. */
+#include "load.h"
+#include "run.h"
+
+#include <stdbool.h>
+
+#define MAX_TILE 48            /* rows; a layer's weights are read once for that many */
+#define WORKSPACE_BYTES 262144 /* what a tile may fill where the stack is too small: half an L2 */
+
+/* An odd number of cache lines: rows that lay a multiple of 4 KiB apart would compete for the
+ * same lines of the first-level cache. */
+static size_t stride_of(size_t bytes) {
+    return ((bytes + 63) / 64 | 1) * 64;
+}
+
+/* Bytes that an operation writes for a row, padding included. */
+static size_t written(const ft_op *op) {
+    switch (op->kind) {
+    case FT_OP_DENSE:
+        if (op->bits == 32)
+            return (size_t)op->dense_f32.n_padded * sizeof(float);
+        return (size_t)op->dense.n_padded * (op->amax_out ? 1 : sizeof(float));
+    case FT_OP_ENCODE_DENSE:
+        return (size_t)op->encoded.n_padded * (op->amax_out ? 1 : sizeof(float));
+    default:
+        return (size_t)op->outputs * (op->amax_out ? 1 : sizeof(float));
+    }
+}
+
+/* Bytes that an operation reads of a row in scratch. */
+static size_t read_by(const ft_op *op) {
+    if (op->kind == FT_OP_DENSE && op->bits != 32)
+        return op->dense.k_padded;
+    return (size_t)op->inputs * sizeof(float);
+}
+
+ft_status ft_plan(ft_model *model) {
+    for (uint32_t i = 0; i + 1 < model->ops_count; i++) {
+        ft_op *op = &model->ops[i];
+        const size_t out = written(op), in = read_by(op + 1);
+        op->stride = (uint32_t)stride_of(out > in ? out : in);
+        size_t *area = &model->area_bytes[i % 2];
+        if (op->stride > *area)
+            *area = op->stride;
+        if (op->kind == FT_OP_ENCODE_DENSE)
+            model->codes_bytes = FT_CODES_BYTES(op->encoder.used);
+    }
+    const size_t row = model->area_bytes[0] + model->area_bytes[1];
+    model->row_bytes = model->codes_bytes + row;
+
+    const bool on_stack = model->row_bytes <= FT_STACK_BYTES;
+    const size_t limit = on_stack ? FT_STACK_BYTES : WORKSPACE_BYTES;
+    size_t tile = limit > model->row_bytes ? (limit - model->codes_bytes) / row : 1;
+    if (tile > MAX_TILE)
+        tile = MAX_TILE;
+    const uint32_t mr = model->isa->gemm.mr;
+    if (tile > mr)
+        tile -= tile % mr;
+    model->tile = (uint32_t)tile;
+    for (uint32_t i = 0; i < 2; i++)
+        model->area_bytes[i] *= tile;
+    model->scratch_bytes = model->codes_bytes + tile * row;
+    return on_stack ? FT_OK : ft_workspaces_create(model);
+}

@@ -1,0 +1,149 @@
+/* The meaning of every operation: each other ISA gives the same bits.
+ *
+ * Integer sums are formed in uint32, where passing 2^32 is defined.  A loaded model's sums
+ * fit int32, so the value is the mathematical one. */
+#include "kernels.h"
+
+#include <string.h>
+
+/* Nearest integer, ties to even, for 0 <= v <= 255: above 2^23 a float's spacing is 1, so
+ * the addition rounds, in the default mode, and the subtraction is exact. */
+static float round_even(float v) {
+    const float shift = 12582912.0f; /* 2^23 + 2^22 */
+    return (v + shift) - shift;
+}
+
+static float clamp(float v, float low, float high) {
+    v = v > low ? v : low;
+    return v < high ? v : high;
+}
+
+/* Clamping before rounding equals rounding before clamping: the limits are integers. */
+static uint32_t quantize(float v, uint32_t amax) {
+    return (uint32_t)round_even(clamp(v, 0.0f, (float)amax));
+}
+
+static void store_sum(ft_store store, int32_t sum, const float *mult, const float *add, size_t n,
+                      uint32_t out_amax, uint32_t relu, void *c) {
+    if (store == FT_STORE_I32) {
+        ((int32_t *)c)[n] = sum;
+        return;
+    }
+    const float product = (float)sum * mult[n];
+    const float v = product + add[n];
+    if (store == FT_STORE_U8) ((uint8_t *)c)[n] = (uint8_t)quantize(v, out_amax);
+    else ((float *)c)[n] = relu && !(v > 0.0f) ? 0.0f : v;
+}
+
+static size_t store_size(ft_store store) { return store == FT_STORE_U8 ? 1 : 4; }
+
+static int32_t dot(const ft_packed *w, size_t n, const uint8_t *a) {
+    const int8_t *weights = (const int8_t *)w->data + n * w->k_padded;
+    const size_t group = w->group ? w->group : w->k;
+    const size_t groups = (w->k + group - 1) / group;
+    uint32_t total = 0;
+    for (size_t g = 0; g < groups; g++) {
+        const size_t begin = g * group;
+        const size_t end = begin + group < w->k ? begin + group : w->k;
+        uint32_t sum = 0;
+        for (size_t k = begin; k < end; k++) sum += (uint32_t)(a[k] * weights[k]);
+        const int32_t scale = w->group ? w->scales[2 * (n * groups + g)] : 1;
+        total += sum * (uint32_t)scale;
+    }
+    return (int32_t)total;
+}
+
+static void gemm(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
+                 void *c, size_t ldc) {
+    for (size_t i = 0; i < m; i++) {
+        char *row = (char *)c + i * ldc * store_size(store);
+        for (size_t n = 0; n < w->n; n++)
+            store_sum(store, dot(w, n, a + i * lda), w->mult, w->add, n, w->out_amax, w->relu, row);
+    }
+}
+
+static void gemm_f32(const ft_packed_f32 *w, size_t m, const float *a, size_t lda, float *c,
+                     size_t ldc) {
+    for (size_t i = 0; i < m; i++) {
+        for (size_t n = 0; n < w->n; n++) {
+            const float *weights = w->data + n * w->k;
+            float sum = w->bias[n];
+            for (size_t k = 0; k < w->k; k++) {
+                const float x = a[i * lda + k];
+                if (x == 0.0f) continue;
+                const float product = x * weights[k];
+                sum += product;
+            }
+            c[i * ldc + n] = w->relu && !(sum > 0.0f) ? 0.0f : sum;
+        }
+    }
+}
+
+/* The bin of x and its value before rounding. */
+static float locate(const ft_encoder *e, size_t j, float x, float amax, uint32_t *row) {
+    uint32_t bin = 0;
+    for (uint32_t i = 0; i < 8 * e->inner_blocks[j]; i++)
+        bin += e->inner[e->inner_start[j] + i] <= x;
+    *row = e->row[j] + bin;
+    return clamp((x - e->low[*row]) * e->scale[*row], 0.0f, amax);
+}
+
+static void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes, void *c) {
+    const ft_encoder *e = w->encoder;
+    uint32_t *rows = codes, *pairs = codes + e->used;
+    for (size_t j = 0; j < e->used; j++) {
+        const float v = x[e->column[j]];
+        if (v != v) {
+            rows[j] = e->missing_row[j];
+            pairs[j] = e->missing_pair[j];
+        } else {
+            const float value = locate(e, j, v, (float)w->amax, &rows[j]);
+            pairs[j] = w->amax | (uint32_t)round_even(value) << 16;
+        }
+    }
+    for (size_t n = 0; n < w->n_padded; n++) {
+        uint32_t sum = 0;
+        for (size_t j = 0; j < e->used; j++) {
+            const int16_t *entry = w->table + ((size_t)rows[j] * w->n_padded + n) * 2;
+            sum += (uint32_t)((int32_t)(pairs[j] & 0xffff) * entry[0]);
+            sum += (uint32_t)((int32_t)(pairs[j] >> 16) * entry[1]);
+        }
+        store_sum(store, (int32_t)sum, w->mult, w->add, n, w->out_amax, w->relu, c);
+    }
+}
+
+static void encode_f32(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes,
+                       void *c) {
+    (void)store;
+    const ft_encoder *e = w->encoder;
+    uint32_t *rows = codes, *values = codes + e->used;
+    for (size_t j = 0; j < e->used; j++) {
+        const float v = x[e->column[j]];
+        float value = e->missing_value[j];
+        if (v != v) rows[j] = e->missing_row[j];
+        else value = locate(e, j, v, 1.0f, &rows[j]);
+        memcpy(&values[j], &value, sizeof value);
+    }
+    for (size_t n = 0; n < w->n_padded; n++) {
+        float sum = w->add[n];
+        for (size_t j = 0; j < e->used; j++) {
+            for (size_t row = e->row[j]; row < rows[j]; row++)
+                sum += w->table_f32[row * w->n_padded + n];
+            float value;
+            memcpy(&value, &values[j], sizeof value);
+            if (value == 0.0f) continue;
+            const float product = value * w->table_f32[(size_t)rows[j] * w->n_padded + n];
+            sum += product;
+        }
+        ((float *)c)[n] = w->relu && !(sum > 0.0f) ? 0.0f : sum;
+    }
+}
+
+const ft_isa ft_isa_scalar = {
+    .name = "scalar",
+    .needs = 0,
+    .gemm = {.run = gemm, .mr = 1, .nr = 1, .kr = 1, .nibbles = 0},
+    .gemm_f32 = {.run = gemm_f32, .nr = 1},
+    .encode = encode,
+    .encode_f32 = encode_f32,
+};

@@ -1,0 +1,127 @@
+#include "selftest.h"
+
+#include "encode.h"
+#include "pack.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A full panel and a tail; two groups of 32 and a short one; pairs of rows and a single. */
+enum { M = 3, N = 40, K = 72 };
+
+typedef struct random_state {
+    uint32_t value;
+} random_state;
+
+/* A linear congruential generator (Numerical Recipes); its high bits are the good ones. */
+static uint32_t draw(random_state *state, uint32_t bound) {
+    state->value = state->value * 1664525u + 1013904223u;
+    return (state->value >> 16) % bound;
+}
+
+static int8_t draw_weight(random_state *state, int32_t limit) {
+    return (int8_t)((int32_t)draw(state, (uint32_t)(2 * limit + 1)) - limit);
+}
+
+/* Runs one product for m rows into c, zeroed before; 0 where memory is short. */
+static int product(const ft_isa *isa, const ft_pack_spec *spec, ft_store store, size_t m,
+                   const uint8_t *a, int32_t *c) {
+    ft_packed w;
+    uint32_t column;
+    memset(c, 0, (size_t)M * N * sizeof *c);
+    if (ft_pack(isa, spec, &w, &column)) return 0;
+    w.out_amax = spec->amax;
+    w.mult = ft_alloc(w.n_padded, sizeof(float));
+    w.add = ft_alloc(w.n_padded, sizeof(float));
+    const int ready = w.mult && w.add;
+    for (size_t n = 0; ready && n < N; n++) {
+        w.mult[n] = 0.001f * (float)(1 + n % 7);
+        w.add[n] = (float)n;
+    }
+    if (ready) isa->gemm.run(&w, store, m, a, K, c, N);
+    ft_pack_free(&w);
+    return ready;
+}
+
+static int gemm_agrees(const ft_isa *isa, uint32_t bits, int32_t limit, uint32_t group,
+                       uint32_t amax) {
+    random_state state = {bits * 131 + (uint32_t)limit * 17 + group * 3 + amax};
+    int8_t weights[N * K];
+    uint8_t scales[N * ((K + 31) / 32)], a[M * K];
+    int32_t expected[M * N], got[M * N];
+    for (size_t i = 0; i < sizeof weights; i++) weights[i] = draw_weight(&state, limit);
+    for (size_t i = 0; i < sizeof scales; i++) scales[i] = (uint8_t)(1 + draw(&state, 63));
+    for (size_t i = 0; i < sizeof a; i++) a[i] = (uint8_t)(amax - draw(&state, amax / 2));
+    const ft_pack_spec spec = {weights, group ? scales : NULL, N, K, bits, group, amax};
+    for (size_t m = 1; m <= M; m += M - 1) {
+        for (ft_store store = FT_STORE_I32; store <= FT_STORE_F32; store++) {
+            if (!product(&ft_isa_scalar, &spec, store, m, a, expected)) return 0;
+            if (!product(isa, &spec, store, m, a, got)) return 0;
+            if (memcmp(expected, got, sizeof got)) return 0;
+        }
+    }
+    return 1;
+}
+
+static int gemm_f32_agrees(const ft_isa *isa) {
+    random_state state = {7};
+    float weights[N * K], bias[N] = {0}, a[M * K];
+    float answers[2][M * N] = {{0}};
+    for (size_t i = 0; i < N * K; i++) weights[i] = (float)draw(&state, 20001) * 1e-4f - 1.0f;
+    for (size_t i = 0; i < M * K; i++) a[i] = (float)draw(&state, 5) * 0.3f;
+    const ft_isa *const isas[2] = {&ft_isa_scalar, isa};
+    for (int i = 0; i < 2; i++) {
+        ft_packed_f32 w;
+        if (ft_pack_f32(isas[i], weights, bias, N, K, &w)) return 0;
+        isas[i]->gemm_f32.run(&w, M, a, K, answers[i], N);
+        ft_pack_f32_free(&w);
+    }
+    return !memcmp(answers[0], answers[1], sizeof answers[0]);
+}
+
+static int encode_agrees(const ft_isa *isa, uint32_t amax) {
+    enum { FEATURES = 3, BINS = 20, EDGES = 2 * (BINS + 1), WIDTH = 2 * BINS + 1 };
+    const int32_t bins[FEATURES] = {BINS, 0, BINS};
+    const float fill[FEATURES] = {NAN, 0.0f, 9.5f};
+    const float inputs[][FEATURES] = {{NAN, 1, NAN}, {3.3f, 2, INFINITY}, {-INFINITY, NAN, 7}};
+    random_state state = {amax};
+    float edges[EDGES], weights_f32[N * WIDTH];
+    int8_t weights[N * WIDTH];
+    for (size_t i = 0; i < EDGES; i++) edges[i] = (float)(i % (BINS + 1)) * 1.7f;
+    for (size_t i = 0; i < N * WIDTH; i++) {
+        weights[i] = draw_weight(&state, 127);
+        weights_f32[i] = (float)weights[i] * 0.01f;
+    }
+    const ft_encoder_spec spec = {FEATURES, bins, edges, EDGES, fill, amax};
+    ft_encoder encoder;
+    ft_encoded w = {0};
+    if (ft_encoder_build(&spec, &encoder)) return 0;
+    const int is_float = amax == 1;
+    int agrees = !ft_encoded_build(&spec, &encoder, is_float ? NULL : weights,
+                                   is_float ? weights_f32 : NULL, N, &w) &&
+                 (w.add = ft_alloc(w.n_padded, sizeof(float))) != NULL;
+    for (size_t i = 0; agrees && i < sizeof inputs / sizeof inputs[0]; i++) {
+        uint32_t codes[FT_CODES_BYTES(FEATURES) / 4];
+        int32_t answers[2][N] = {{0}};
+        const ft_isa *const isas[2] = {&ft_isa_scalar, isa};
+        for (int which = 0; which < 2; which++) {
+            ft_encode_fn *run = is_float ? isas[which]->encode_f32 : isas[which]->encode;
+            run(&w, is_float ? FT_STORE_F32 : FT_STORE_I32, inputs[i], codes, answers[which]);
+        }
+        agrees = !memcmp(answers[0], answers[1], sizeof answers[0]);
+    }
+    ft_encoded_free(&w);
+    ft_encoder_free(&encoder);
+    return agrees;
+}
+
+int ft_selftest(const ft_isa *isa) {
+    for (uint32_t amax = 127; amax <= 255; amax += 128) {
+        for (int32_t limit = 127; limit >= 15; limit /= 2)
+            if (!gemm_agrees(isa, 8, limit, 0, amax)) return 0;
+        for (uint32_t group = 0; group <= 64; group += 32)
+            if (!gemm_agrees(isa, 4, 7, group, amax)) return 0;
+    }
+    return gemm_f32_agrees(isa) && encode_agrees(isa, 127) && encode_agrees(isa, 255) &&
+           encode_agrees(isa, 1);
+}

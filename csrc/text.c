@@ -1,0 +1,96 @@
+/* Feature names and info: text that C hands on, so it must be what it claims to be. */
+#include "bytes.h"
+#include "error.h"
+#include "load.h"
+#include "pack.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+
+/* Bytes of the UTF-8 character at s, or 0 where the next `left` bytes do not begin with one
+ * (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF). */
+static size_t character(const uint8_t *s, size_t left) {
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (s[0] < 0x80)
+        return 1;
+    const size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc0 || s[0] > 0xf7 || left < length)
+        return 0;
+    uint32_t code = s[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (s[i] & 0x3f);
+    }
+    const bool surrogate = code >= 0xd800 && code <= 0xdfff;
+    return code < smallest[length] || surrogate || code > 0x10ffff ? 0 : length;
+}
+
+static bool is_text(const uint8_t *s, size_t size) {
+    for (size_t at = 0, step; at < size; at += step) {
+        step = character(s + at, size - at);
+        if (step == 0 || s[at] == 0)
+            return false;
+    }
+    return true;
+}
+
+static char *copy(const ft_tensor *t) {
+    char *text = ft_alloc(t->size, 1);
+    if (text && t->size)
+        memcpy(text, t->data, t->size);
+    return text;
+}
+
+static ft_status load_names(ft_loader *loader, ft_model *model) {
+    const ft_tensor *text = ft_load_tensor(loader, "", "names.text", FT_U8, 1, FT_ANY, 1);
+    if (!text)
+        return FT_ERR_FORMAT;
+    const uint64_t count = (uint64_t)model->features + 1;
+    const ft_tensor *offsets = ft_load_tensor(loader, "", "names.offsets", FT_I32, 1, count, 1);
+    if (!offsets)
+        return FT_ERR_FORMAT;
+    model->names = copy(text);
+    model->name_offsets = ft_alloc((size_t)count, sizeof *model->name_offsets);
+    if (!model->names || !model->name_offsets)
+        return ft_fail(FT_ERR_MEMORY, "out of memory");
+    uint32_t previous = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t offset = ft_read_u32(offsets->data + 4 * (size_t)i);
+        const uint64_t least = i == model->features ? text->size : previous;
+        const uint64_t most = i == 0 ? 0 : text->size;
+        if (offset < least || offset > most)
+            return ft_fail(FT_ERR_FORMAT,
+                           "tensor 'names.offsets': value %" PRIu32 " is %" PRId32
+                           ", must be %" PRIu64 " to %" PRIu64,
+                           i, (int32_t)offset, least, most);
+        if (!is_text((const uint8_t *)model->names + previous, offset - previous))
+            return ft_fail(FT_ERR_FORMAT,
+                           "the name of feature %" PRIu32 " is not UTF-8, or has a NUL", i - 1);
+        model->name_offsets[i] = offset;
+        previous = offset;
+    }
+    return FT_OK;
+}
+
+ft_status ft_load_text(ft_loader *loader, ft_model *model) {
+    const ft_container *file = loader->file;
+    if (loader->next < file->count && !strcmp(file->tensors[loader->next].name, "names.text")) {
+        const ft_status status = load_names(loader, model);
+        if (status != FT_OK)
+            return status;
+    }
+    const ft_tensor *info = ft_load_tensor(loader, "", "info", FT_U8, 1, FT_ANY, 1);
+    if (!info)
+        return FT_ERR_FORMAT;
+    model->info = copy(info);
+    if (!model->info)
+        return ft_fail(FT_ERR_MEMORY, "out of memory");
+    model->info_size = info->size;
+    if (!is_text((const uint8_t *)model->info, info->size))
+        return ft_fail(FT_ERR_FORMAT, "tensor 'info': not UTF-8, or with a NUL");
+    if (loader->next != file->count)
+        return ft_fail(FT_ERR_FORMAT, "tensor '%s' belongs to no operation",
+                       file->tensors[loader->next].name);
+    return FT_OK;
+}

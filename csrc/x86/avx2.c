@@ -1,0 +1,21 @@
+/* AVX2: Haswell (2013), Zen (2017) and later. */
+#if defined(__x86_64__) || defined(_M_X64)
+
+#include "avx2_encode.h"
+#include "avx2_f32.h"
+#include "avx2_gemm.h"
+
+#include "../cpu.h"
+
+const ft_isa ft_isa_avx2 = {
+    .name = "avx2",
+    .needs = FT_CPU_AVX2,
+    .gemm = {.run = gemm, .mr = AVX2_MR, .nr = NR, .kr = 4, .nibbles = 1},
+    .gemm_f32 = {.run = gemm_f32, .nr = 8 * F32_NV},
+    .encode = encode,
+    .encode_f32 = encode_f32,
+};
+
+#else
+typedef int ft_no_avx2_here; /* ISO C forbids an empty translation unit */
+#endif

@@ -1,0 +1,53 @@
+/* One model of every kind that the tests of opening and running share. */
+#ifndef FT_TESTS_MODELS_H
+#define FT_TESTS_MODELS_H
+
+#include "network.h"
+
+enum { STANDARDIZE = FT_OP_STANDARDIZE, QUANTIZE = FT_OP_QUANTIZE, ENCODE = FT_OP_ENCODE_DENSE };
+
+/* what, input, features, amax, layers; of every layer outputs, bits, group size, storage; link,
+ * named, largest weight (0: any), ReLU in the last float layer */
+static const network_shape shapes[] = {
+    {"float", STANDARDIZE, 13, 0, 2, {9, 1}, {32, 32}, {0}, {0}, FT_SIGMOID, 1, 0, 0},
+    {"float, three layers, sparse", STANDARDIZE, 40, 0, 3, {33, 17, 5}, {32, 32, 32}, {0},
+     {0, 1, 0}, FT_LINEAR, 0, 0, 1},
+    {"float, one layer", STANDARDIZE, 1, 0, 1, {1}, {32}, {0}, {0}, FT_LINEAR, 0, 0, 0},
+    {"float softmax", STANDARDIZE, 6, 0, 1, {4}, {32}, {0}, {0}, FT_SOFTMAX, 1, 0, 0},
+    {"encoded float", ENCODE, 23, 0, 2, {32, 1}, {32, 32}, {0}, {0}, FT_SIGMOID, 1, 0, 0},
+    {"encoded float, one layer, sparse", ENCODE, 9, 0, 1, {3}, {32}, {0}, {1}, FT_LINEAR, 0, 0, 0},
+    {"encoded int8", ENCODE, 23, 127, 2, {32, 1}, {8, 8}, {0}, {0}, FT_SIGMOID, 1, 64, 0},
+    {"encoded int8, int4 in groups, int8", ENCODE, 23, 127, 3, {65, 33, 1}, {8, 4, 8}, {0, 32, 0},
+     {0, 1, 0}, FT_SIGMOID, 1, 0, 0},
+    {"encoded int4, sparse, groups of 64", ENCODE, 23, 127, 3, {70, 16, 2}, {4, 4, 4}, {0, 64, 0},
+     {1, 1, 1}, FT_LINEAR, 0, 0, 0},
+    {"encoded int4, u8", ENCODE, 8, 255, 3, {35, 40, 3}, {4, 4, 4}, {0, 32, 32}, {0, 0, 0},
+     FT_SOFTMAX, 0, 0, 0},
+    {"encoded, one integer layer", ENCODE, 3, 127, 1, {1}, {8}, {0}, {0}, FT_SIGMOID, 0, 0, 0},
+    {"quantized", QUANTIZE, 64, 127, 3, {100, 50, 1}, {8, 8, 8}, {0}, {0}, FT_SIGMOID, 1, 64, 0},
+    {"quantized u8", QUANTIZE, 17, 255, 2, {31, 7}, {8, 4}, {0, 0}, {1, 0}, FT_SOFTMAX, 0, 0, 0},
+    {"quantized, one layer", QUANTIZE, 5, 255, 1, {2}, {8}, {0}, {0}, FT_LINEAR, 1, 0, 0},
+    {"workspace, float", STANDARDIZE, 7, 0, 2, {4000, 1}, {32, 32}, {0}, {0}, FT_LINEAR, 0, 0, 0},
+    {"workspace, int8", ENCODE, 6, 127, 3, {15000, 40, 1}, {8, 4, 8}, {0, 64, 0}, {1, 1, 0},
+     FT_SIGMOID, 0, 0, 0},
+    {"workspace, wide input", QUANTIZE, 20000, 127, 1, {2}, {8}, {0}, {0}, FT_LINEAR, 0, 0, 0},
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static inline ft_model *open_network(const network *net) {
+    const file_bytes file = network_file(net);
+    ft_model *model = NULL;
+    const ft_status status = ft_open_memory(file.data, file.size, &model);
+    CHECK(status == FT_OK, "%s: %s", net->shape.what, ft_last_error());
+    memset(file.data, 0xa5, file.size); /* nothing may refer to it any more */
+    free(file.data);
+    if (!model)
+        exit(check_report());
+    return model;
+}
+
+static inline int is_wide(const network *net) {
+    return net->shape.features > 1000 || net->shape.outputs[0] > 1000;
+}
+
+#endif

@@ -1,0 +1,448 @@
+/* Packing and products: every ISA against an independent int64 calculation, to the bit. */
+#include "check.h"
+
+#include "dispatch.h"
+#include "gemm.h"
+#include "pack.h"
+
+#include <math.h>
+
+enum { MAX_M = 5, MAX_N = 70, MAX_K = 140, POISON = 0xa5, SLACK = 64 };
+
+/* One layer and its input; a row of `a` is k_padded bytes, those past k arbitrary. */
+typedef struct layer {
+    ft_pack_spec spec;
+    int32_t weight_max;
+    size_t m;
+    int8_t *weights;
+    uint8_t *scales, *values; /* values: [m][k] */
+    int64_t *sums;            /* [m][n] */
+    float *mult, *add;        /* [n] */
+} layer;
+
+static long depth_cases[2][5]; /* [u8][depth] of AVX2's int8 products */
+static long nibble_cases[2][3]; /* [u8][group / 32] */
+
+static int8_t random_weight(uint64_t *seed, int32_t limit) {
+    const int32_t edges[] = {limit, -limit, 0, 1, -1};
+    if (random_below(seed, 4) == 0) return (int8_t)edges[random_below(seed, 5)];
+    return (int8_t)((int32_t)random_below(seed, (uint32_t)(2 * limit + 1)) - limit);
+}
+
+static uint8_t random_value(uint64_t *seed, uint32_t amax) {
+    const uint32_t edges[] = {0, 1, 127, amax, amax - 1, amax / 2 + 1};
+    if (random_below(seed, 3) == 0) return (uint8_t)edges[random_below(seed, 6)];
+    return (uint8_t)random_below(seed, amax + 1);
+}
+
+/* `extreme`: all values amax, all weights of a column the largest of one sign, which is what
+ * saturates int16 if anything does. */
+static layer layer_new(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint32_t bits,
+                       int32_t weight_max, uint32_t group, uint32_t amax, int extreme) {
+    layer l = {.weight_max = weight_max, .m = m};
+    const size_t groups = group ? (k + group - 1) / group : 0;
+    l.weights = malloc((size_t)n * k);
+    l.scales = group ? malloc(n * groups) : NULL;
+    l.values = malloc(m * k);
+    l.sums = malloc(m * n * sizeof *l.sums);
+    l.mult = malloc(n * sizeof *l.mult);
+    l.add = malloc(n * sizeof *l.add);
+    for (size_t i = 0; i < (size_t)n * k; i++)
+        l.weights[i] = extreme ? (int8_t)(i / k % 2 ? -weight_max : weight_max)
+                               : random_weight(seed, weight_max);
+    for (size_t i = 0; i < n * groups; i++)
+        l.scales[i] = (uint8_t)(extreme ? 63 : 1 + random_below(seed, 63));
+    for (size_t i = 0; i < m * k; i++)
+        l.values[i] = extreme ? (uint8_t)amax : random_value(seed, amax);
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < n; j++) {
+            int64_t sum = 0;
+            for (size_t at = 0; at < k; at++) {
+                const int64_t scale = group ? l.scales[j * groups + at / group] : 1;
+                sum += (int64_t)l.values[i * k + at] * l.weights[j * k + at] * scale;
+            }
+            l.sums[i * n + j] = sum;
+        }
+    }
+    for (size_t j = 0; j < n; j++) {
+        l.mult[j] = (float)(1 + random_below(seed, 1000)) / (float)(10 * k);
+        l.add[j] = (float)random_below(seed, 300) - 100.0f + 0.5f * (float)random_below(seed, 2);
+    }
+    l.spec = (ft_pack_spec){l.weights, l.scales, n, k, bits, group, amax};
+    return l;
+}
+
+static void layer_free(layer *l) {
+    free(l->weights);
+    free(l->scales);
+    free(l->values);
+    free(l->sums);
+    free(l->mult);
+    free(l->add);
+}
+
+/* The bytes that output j of row i must have. */
+static uint32_t expected(const layer *l, ft_store store, uint32_t relu, uint32_t out_amax, size_t i,
+                         size_t j) {
+    const int32_t sum = (int32_t)l->sums[i * l->spec.n + j];
+    if (store == FT_STORE_I32) return (uint32_t)sum;
+    const volatile float product = (float)sum * l->mult[j];
+    const volatile float v = product + l->add[j];
+    if (store == FT_STORE_U8) {
+        const float rounded = rintf(v);
+        return rounded < 0 ? 0 : rounded > (float)out_amax ? out_amax : (uint32_t)rounded;
+    }
+    const float result = relu && v < 0 ? 0.0f : v;
+    uint32_t bits;
+    memcpy(&bits, &result, sizeof bits);
+    return bits;
+}
+
+static uint32_t element(const void *c, ft_store store, size_t at) {
+    uint32_t value = 0;
+    if (store == FT_STORE_U8) value = ((const uint8_t *)c)[at];
+    else memcpy(&value, (const char *)c + 4 * at, sizeof value);
+    return value;
+}
+
+/* Right outputs, zeros in the padding, poison untouched everywhere else. */
+static int output_is_right(const layer *l, const ft_packed *w, ft_store store, const void *c,
+                           size_t ldc) {
+    const uint32_t poison = store == FT_STORE_U8 ? POISON : POISON * 0x01010101u;
+    for (size_t i = 0; i < l->m; i++) {
+        for (size_t j = 0; j < ldc; j++) {
+            const uint32_t want = j < w->n          ? expected(l, store, w->relu, w->out_amax, i, j)
+                                  : j < w->n_padded ? 0
+                                                    : poison;
+            if (element(c, store, i * ldc + j) != want) return 0;
+        }
+    }
+    return 1;
+}
+
+static void count_path(const ft_packed *w) {
+    const int u8 = w->amax > 127;
+    if (w->nibbles) nibble_cases[u8][w->group / 32]++;
+    else depth_cases[u8][u8 ? w->depth_u8 : w->depth_u7]++;
+}
+
+static void check_layer(const ft_isa *isa, const layer *l, const guarded *area, uint64_t *seed) {
+    ft_packed w;
+    uint32_t column;
+    const ft_pack_fault fault = ft_pack(isa, &l->spec, &w, &column);
+    CHECK(fault == FT_PACK_OK, "%s n=%u k=%u: fault %d", isa->name, l->spec.n, l->spec.k, fault);
+    if (fault) return;
+    if (isa->gemm.nibbles) count_path(&w);
+    w.mult = ft_alloc(w.n_padded, sizeof(float));
+    w.add = ft_alloc(w.n_padded, sizeof(float));
+    memcpy(w.mult, l->mult, w.n * sizeof(float));
+    memcpy(w.add, l->add, w.n * sizeof(float));
+    w.out_amax = random_below(seed, 2) ? 127 : 255;
+    w.relu = random_below(seed, 2);
+
+    const size_t lda = w.k_padded + random_below(seed, 3), ldc = w.n_padded + 3;
+    uint8_t *a = guarded_end(area, (l->m - 1) * lda + w.k_padded);
+    for (size_t i = 0; i < l->m; i++) {
+        memcpy(a + i * lda, l->values + i * w.k, w.k);
+        for (size_t k = w.k; k < w.k_padded; k++) a[i * lda + k] = (uint8_t)random_bits(seed);
+    }
+    void *c = malloc(l->m * ldc * 4);
+    for (ft_store store = FT_STORE_I32; store <= FT_STORE_F32; store++) {
+        memset(c, POISON, l->m * ldc * 4);
+        isa->gemm.run(&w, store, l->m, a, lda, c, ldc);
+        CHECK(output_is_right(l, &w, store, c, ldc),
+              "%s bits=%u group=%u amax=%u weight_max=%d m=%zu n=%u k=%u store=%d", isa->name,
+              w.bits, w.group, w.amax, (int)l->weight_max, l->m, w.n, w.k, (int)store);
+    }
+    free(c);
+    ft_pack_free(&w);
+}
+
+/* Every ISA, and the padded product of plain buffers. */
+static void check_everywhere(const layer *l, const guarded *area, uint64_t *seed) {
+    for (uint32_t i = 0; i < ft_isa_count(); i++) {
+        CHECK(ft_isa_force(ft_isa_name(i)) == 0, "%s", ft_isa_name(i));
+        check_layer(ft_isa_current(), l, area, seed);
+    }
+    ft_isa_force(NULL);
+}
+
+/* [bits, weight_max, group, amax] */
+static const uint32_t configurations[][4] = {
+    {8, 127, 0, 127}, {8, 64, 0, 127}, {8, 48, 0, 127}, {8, 32, 0, 127}, {8, 127, 0, 255},
+    {8, 64, 0, 255},  {8, 48, 0, 255}, {8, 32, 0, 255}, {8, 16, 0, 255}, {4, 7, 0, 127},
+    {4, 7, 32, 127},  {4, 7, 64, 127}, {4, 7, 0, 255},  {4, 7, 32, 255}, {4, 7, 64, 255}};
+
+enum { CONFIGURATIONS = sizeof configurations / sizeof configurations[0] };
+
+static void check_shape(size_t m, uint32_t n, uint32_t k, size_t configuration, int extreme,
+                        const guarded *area) {
+    const uint32_t *c = configurations[configuration];
+    uint64_t seed = (((m * 1000 + n) * 100000 + k) * 100 + configuration) * 2 + (uint64_t)extreme;
+    layer l = layer_new(&seed, m, n, k, c[0], (int32_t)c[1], c[2], c[3], extreme);
+    check_everywhere(&l, area, &seed);
+    layer_free(&l);
+}
+
+/* Every n with every k, the rows taking turns. */
+static void test_tails(const guarded *area) {
+    for (uint32_t n = 1; n <= MAX_N; n++) {
+        for (uint32_t k = 1; k <= MAX_K; k++) {
+            const size_t turn = n * 3 + k;
+            for (size_t i = turn % 3; i < CONFIGURATIONS; i += 3)
+                check_shape(1 + (turn / 3 + i) % MAX_M, n, k, i, 0, area);
+        }
+    }
+}
+
+/* Every m with every path, on shapes around the panel and group sizes. */
+static void test_rows(const guarded *area) {
+    static const uint32_t ns[] = {1, 8, 9, 31, 32, 33, 40, 64}, ks[] = {7, 8, 32, 33, 64, 72, 129};
+    for (size_t m = 1; m <= MAX_M; m++)
+        for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)
+            for (size_t j = 0; j < sizeof ks / sizeof *ks; j++)
+                for (size_t c = 0; c < CONFIGURATIONS; c++)
+                    for (int extreme = 0; extreme < 2; extreme++)
+                        check_shape(m, ns[i], ks[j], c, extreme, area);
+}
+
+/* Slices of k, blocks of rows, and rows too long for the nibble path's table. */
+static void test_blocks(const guarded *area) {
+    static const uint32_t ks[] = {249, 256, 257, 505, 512, 513, 520, 1024, 1031};
+    static const size_t ms[] = {1, 2, 3, 64, 65, 130};
+    for (size_t i = 0; i < sizeof ks / sizeof *ks; i++)
+        for (size_t j = 0; j < sizeof ms / sizeof *ms; j++)
+            for (size_t c = (i + j) % 2; c < CONFIGURATIONS; c += 2)
+                check_shape(ms[j], 37, ks[i], c, (int)(i % 2), area);
+    for (uint32_t k = 16376; k <= 16400; k += 8)
+        for (size_t c = 0; c < CONFIGURATIONS; c++) check_shape(1, 9, k, c, 0, area);
+}
+
+static void test_every_path_was_taken(void) {
+    if (ft_isa_count() == 1) {
+        printf("skipped: only %s runs here, no vector path to count\n", ft_isa_name(0));
+        return;
+    }
+    for (uint32_t depth = 0; depth <= 4; depth++) {
+        if (depth == 3) continue;
+        if (depth) CHECK(depth_cases[0][depth] > 0, "u7 depth %u", depth);
+        CHECK(depth_cases[1][depth] > 0, "u8 depth %u", depth);
+    }
+    CHECK(depth_cases[0][0] == 0, "u7 products of int8 weights cannot saturate");
+    for (size_t u8 = 0; u8 < 2; u8++)
+        for (size_t group = 0; group < 3; group++)
+            CHECK(nibble_cases[u8][group] > 0, "int4 u8=%zu group=%zu", u8, 32 * group);
+}
+
+static void test_matmul(void) {
+    uint64_t seed = 5;
+    for (uint32_t n = 1; n <= 40; n += 3) {
+        for (uint32_t k = 1; k <= 40; k += 3) {
+            for (size_t i = 0; i < CONFIGURATIONS; i++) {
+                const uint32_t *conf = configurations[i];
+                const size_t m = (n + k) % 70; /* 0 included, and more than one block */
+                layer l = layer_new(&seed, m + 1, n, k, conf[0], (int32_t)conf[1], conf[2], conf[3],
+                                    0);
+                l.spec.amax = 255;
+                for (uint32_t isa = 0; isa < ft_isa_count(); isa++) {
+                    ft_isa_force(ft_isa_name(isa));
+                    ft_packed w;
+                    uint32_t column;
+                    CHECK(!ft_pack(ft_isa_current(), &l.spec, &w, &column), "n=%u k=%u", n, k);
+                    int32_t *c = malloc((m + 1) * n * sizeof *c);
+                    memset(c, POISON, (m + 1) * n * sizeof *c);
+                    CHECK(!ft_matmul(ft_isa_current(), &w, m, l.values, c), "n=%u k=%u", n, k);
+                    int right = 1;
+                    for (size_t at = 0; at < m * n; at++) right &= c[at] == l.sums[at];
+                    for (size_t at = m * n; at < (m + 1) * n; at++)
+                        right &= (uint32_t)c[at] == POISON * 0x01010101u;
+                    CHECK(right, "%s m=%zu n=%u k=%u bits=%u", ft_isa_name(isa), m, n, k, conf[0]);
+                    free(c);
+                    ft_pack_free(&w);
+                }
+                layer_free(&l);
+            }
+        }
+    }
+    ft_isa_force(NULL);
+}
+
+/* One value above 127 anywhere must be noticed: next to 127, and with weights of 127, the
+ * product for u7 would saturate. */
+static void test_matmul_notices_one_large_value(void) {
+    enum { K = 43 };
+    int8_t weights[K];
+    uint8_t a[2 * K];
+    memset(weights, 127, sizeof weights);
+    const ft_pack_spec spec = {weights, NULL, 1, K, 8, 0, 255};
+    for (uint32_t i = 0; i < ft_isa_count(); i++) {
+        ft_isa_force(ft_isa_name(i));
+        ft_packed w;
+        uint32_t column;
+        CHECK(!ft_pack(ft_isa_current(), &spec, &w, &column), "%s", ft_isa_name(i));
+        for (size_t at = 0; at < 2 * K; at++) {
+            memset(a, 127, sizeof a);
+            a[at] = 255;
+            int32_t c[2];
+            CHECK(!ft_matmul(ft_isa_current(), &w, 2, a, c), "%s", ft_isa_name(i));
+            const int32_t plain = 127 * 127 * K, large = plain + 128 * 127;
+            CHECK(c[0] == (at < K ? large : plain) && c[1] == (at < K ? plain : large),
+                  "%s at %zu: %d %d", ft_isa_name(i), at, (int)c[0], (int)c[1]);
+        }
+        ft_pack_free(&w);
+    }
+    ft_isa_force(NULL);
+}
+
+/* The largest legal sum of a column, and one more; and the largest runs exactly. */
+static void check_bound(uint32_t amax, int sign, uint32_t bits, uint32_t group,
+                        const guarded *area) {
+    const int64_t bound = INT32_MAX / amax;
+    const int64_t most = bits == 4 ? 7 : 127, scale = group ? 63 : 1;
+    const uint32_t k = (uint32_t)(bound / (most * scale)) + 300;
+    uint64_t seed = 1;
+    layer l = layer_new(&seed, 2, 3, k, bits, (int32_t)most, group, amax, 1);
+    memset(l.weights, 0, 3 * (size_t)k);
+    int8_t *weights = l.weights + k; /* column 1 */
+    const size_t groups = group ? (k + group - 1) / group : 0;
+    const size_t full = groups > 3 ? groups - 3 : 0; /* the last groups make up the rest */
+    for (size_t g = full; g < groups; g++) l.scales[groups + g] = 1;
+    int64_t left = bound;
+    for (uint32_t i = 0; i < k && left; i++) {
+        const int64_t unit = group && i / group < full ? scale : 1;
+        const int64_t w = left / unit < most ? left / unit : most;
+        weights[i] = (int8_t)(sign * w);
+        left -= w * unit;
+    }
+    CHECK(left == 0, "the weights reach the bound: %ld left", (long)left);
+    for (size_t i = 0; i < 6; i++) l.sums[i] = i % 3 == 1 ? sign * bound * amax : 0;
+    check_everywhere(&l, area, &seed);
+
+    uint32_t last = k;
+    while (weights[--last] != 0) continue; /* a free place: its scale is 1 without groups */
+    weights[last] = (int8_t)sign;
+    ft_packed w;
+    uint32_t column = 9;
+    CHECK(ft_pack(&ft_isa_scalar, &l.spec, &w, &column) == FT_PACK_OVERFLOW && column == 1,
+          "amax=%u sign=%d bits=%u group=%u column=%u", amax, sign, bits, group, column);
+    layer_free(&l);
+}
+
+static void test_int32_bound(const guarded *area) {
+    for (uint32_t amax = 127; amax <= 255; amax += 128) {
+        for (int sign = -1; sign <= 1; sign += 2) {
+            check_bound(amax, sign, 8, 0, area);
+            check_bound(amax, sign, 4, 32, area);
+            check_bound(amax, sign, 4, 64, area);
+        }
+    }
+}
+
+static ft_pack_fault fault_of(ft_pack_spec spec, uint32_t expected_column) {
+    ft_packed w;
+    uint32_t column = 99;
+    const ft_pack_fault fault = ft_pack(ft_isa_current(), &spec, &w, &column);
+    CHECK(column == expected_column, "column %u, not %u", column, expected_column);
+    if (!fault) ft_pack_free(&w);
+    else CHECK(!w.data && !w.scales, "a refused pack owns nothing");
+    return fault;
+}
+
+static void test_refusals(void) {
+    int8_t weights[3 * 40] = {0};
+    uint8_t scales[3 * 2] = {1, 1, 1, 1, 1, 1};
+    const ft_pack_spec good8 = {weights, NULL, 3, 40, 8, 0, 127};
+    const ft_pack_spec good4 = {weights, scales, 3, 40, 4, 32, 255};
+    CHECK(fault_of(good8, 0) == FT_PACK_OK, "8 bits");
+    CHECK(fault_of(good4, 0) == FT_PACK_OK, "4 bits");
+    weights[2 * 40 + 39] = -128;
+    CHECK(fault_of(good8, 2) == FT_PACK_WEIGHT, "-128");
+    weights[2 * 40 + 39] = -127;
+    CHECK(fault_of(good8, 0) == FT_PACK_OK, "-127");
+    for (int w = -8; w <= 8; w += 16) {
+        weights[2 * 40 + 39] = (int8_t)w;
+        CHECK(fault_of(good4, 2) == FT_PACK_WEIGHT, "%d in 4 bits", w);
+    }
+    weights[2 * 40 + 39] = -7;
+    CHECK(fault_of(good4, 0) == FT_PACK_OK, "-7 in 4 bits");
+    scales[3] = 0;
+    CHECK(fault_of(good4, 1) == FT_PACK_SCALE, "scale 0");
+    scales[3] = 64;
+    CHECK(fault_of(good4, 1) == FT_PACK_SCALE, "scale 64");
+    scales[3] = 63;
+    CHECK(fault_of(good4, 0) == FT_PACK_OK, "scale 63");
+
+    static const struct { uint32_t n, k, bits, group, amax; } bad[] = {
+        {0, 40, 8, 0, 127},       {3, 0, 8, 0, 127},   {(1u << 20) + 1, 40, 8, 0, 127},
+        {3, 1u << 21, 8, 0, 127}, {3, 40, 7, 0, 127},  {3, 40, 8, 0, 100},
+        {3, 40, 4, 16, 127},      {3, 40, 8, 32, 127}, {3, 40, 4, 48, 127}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const ft_pack_spec spec = {weights,     NULL,         bad[i].n,   bad[i].k,
+                                   bad[i].bits, bad[i].group, bad[i].amax};
+        CHECK(fault_of(spec, 0) == FT_PACK_SHAPE, "shape %zu", i);
+    }
+    CHECK(ft_alloc(SIZE_MAX / 2, 4) == NULL, "a size that overflows");
+    CHECK(ft_alloc(SIZE_MAX - 8, 1) == NULL, "a size that overflows when rounded up");
+}
+
+/* Straight from the definition, for one depth. */
+static int certified(const int8_t *weights, uint32_t n, uint32_t k, uint32_t amax, uint32_t depth) {
+    for (uint32_t j = 0; j < n; j++) {
+        for (uint32_t begin = 0; begin < k; begin += 4 * depth) {
+            int64_t sums[2][2] = {{0}};
+            for (uint32_t i = begin; i < k && i < begin + 4 * depth; i++) {
+                const int32_t w = weights[(size_t)j * k + i];
+                sums[i % 4 / 2][w < 0] += w < 0 ? -w : w;
+            }
+            for (int lane = 0; lane < 2; lane++)
+                if (sums[lane][0] * amax > 32767 || sums[lane][1] * amax > 32768) return 0;
+        }
+    }
+    return 1;
+}
+
+static void test_certified_depth(void) {
+    uint64_t seed = 3;
+    long seen[5] = {0};
+    for (int round = 0; round < 20000; round++) {
+        int8_t weights[3 * 50];
+        const uint32_t k = 1 + random_below(&seed, 50), n = 1 + random_below(&seed, 3);
+        const uint32_t amax = random_below(&seed, 2) ? 127 : 255;
+        const int32_t limit = 8 + (int32_t)random_below(&seed, 120);
+        for (uint32_t i = 0; i < n * k; i++) weights[i] = random_weight(&seed, limit);
+        uint32_t want = 4;
+        while (want && !certified(weights, n, k, amax, want)) want /= 2;
+        seen[want]++;
+        CHECK(ft_certified_depth(weights, n, k, amax) == want, "n=%u k=%u amax=%u", n, k, amax);
+    }
+    for (int depth = 0; depth <= 4; depth++)
+        if (depth != 3) CHECK(seen[depth] > 0, "depth %d never occurred", depth);
+    for (int sign = -1; sign <= 1; sign += 2) { /* 258 and 259, 128 and 129 in a lane */
+        int8_t weights[16] = {0};
+        weights[0] = weights[4] = (int8_t)(127 * sign);
+        weights[8] = (int8_t)(4 * sign);
+        CHECK(ft_certified_depth(weights, 1, 16, 127) == 4, "258 passes, sign %d", sign);
+        weights[12] = (int8_t)sign;
+        CHECK(ft_certified_depth(weights, 1, 16, 127) == 2, "259 does not, sign %d", sign);
+        weights[4] = weights[8] = weights[12] = 0;
+        weights[1] = (int8_t)sign;
+        CHECK(ft_certified_depth(weights, 1, 16, 255) == 4, "128 passes, sign %d", sign);
+        weights[1] = (int8_t)(2 * sign);
+        CHECK(ft_certified_depth(weights, 1, 16, 255) == 0, "129 does not, sign %d", sign);
+    }
+}
+
+int main(void) {
+    guarded area = guarded_map(2 << 20);
+    test_certified_depth();
+    test_refusals();
+    test_tails(&area);
+    test_rows(&area);
+    test_blocks(&area);
+    test_int32_bound(&area);
+    test_every_path_was_taken();
+    test_matmul();
+    test_matmul_notices_one_large_value();
+    guarded_unmap(&area);
+    return check_report();
+}

@@ -1,0 +1,160 @@
+/* Values that a model may not have, and the last ones that it may. */
+#include "refusal.h"
+
+static void expect_float(const network_shape *shape, const char *tensor, size_t index, float value,
+                         const char *words) {
+    begin(shape);
+    set_float(tensor, index, value);
+    expect(words);
+}
+
+static void test_float_values(void) {
+    static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < 4; i++) {
+        expect_float(&plain, "input.shift", 4, bad[i], "'input.shift': value 4 is not finite");
+        expect_float(&plain, "input.scale", 0, bad[i], "'input.scale': value 0 is not finite");
+        expect_float(&plain, "input.fill", 1, bad[i], "tensor 'input.fill': value 1 is not finite");
+        expect_float(&sparse, "input.fill", 1, bad[i], "tensor 'input.fill': value 1 is not");
+        expect_float(&plain, "dense0.weight", 5 * 2 + 3, bad[i],
+                     "layer dense0, output 2: weight 3 is not finite");
+        expect_float(&plain, "dense0.bias", 6, bad[i], "'dense0.bias': value 6 is not finite");
+        expect_float(&encoded, "dense0.edges", 2, bad[i], "tensor 'dense0.edges': value 2 is not");
+        expect_float(&encoded, "dense0.mult", 3, bad[i], "layer dense0, output 3: mult must be");
+        expect_float(&encoded, "dense1.add", 16, bad[i], "layer dense1, output 16: mult must be");
+    }
+    expect_float(&encoded, "dense0.fill", 0, INFINITY, "tensor 'dense0.fill': value 0 is infinite");
+    expect_float(&encoded, "dense2.mult", 1, 0.0f, "layer dense2, output 1: mult must be");
+    expect_float(&encoded, "dense2.mult", 1, -1e-3f, "layer dense2, output 1: mult must be");
+    /* A feature more or less with a learnt missing column changes the width of the weights. */
+    expect_float(&encoded, "dense0.fill", 0, NAN, "tensor 'dense0.weight': is I8 [33,");
+}
+
+static void test_weight_values(void) {
+    begin(&encoded);
+    set_byte("dense0.weight", (size_t)file_find(&builder, "dense0.weight")->shape[1] * 4 + 2, 0x80);
+    expect("layer dense0, output 4: weight 2 is -128, the least allowed is -127");
+    begin(&encoded);
+    set_byte("dense1.weight", 17 * 2 + 3, 0x08); /* row 2, weights 6 and 7 */
+    expect("layer dense1, output 2: weight 6 is -8, the least allowed is -7");
+    begin(&encoded);
+    set_byte("dense1.weight", 17 * 5 + 16, 0x10); /* 33 weights: the last nibble pads */
+    expect("layer dense1, output 5: the padding nibble is not 0");
+    begin(&encoded);
+    set_byte("dense1.group_scales", 2 * 7 + 1, 0);
+    expect("layer dense1, output 7: group scale 1 is 0, allowed are 1 to 63");
+    set_byte("dense1.group_scales", 2 * 7 + 1, 64);
+    expect("layer dense1, output 7: group scale 1 is 64, allowed are 1 to 63");
+    set_byte("dense1.group_scales", 2 * 7 + 1, 63);
+    expect_valid("the largest group scale");
+}
+
+static void test_rice_values(void) {
+    begin(&sparse);
+    set_byte("dense0.weight", 0, 16);
+    expect("layer dense0: the Rice-coded weights are not exactly 9 x 11 values of 4 bits");
+    /* One weight of -8 in a 9 x 11 tensor of zeros, then -128 for the layer of 8 bits. */
+    uint32_t patterns[99] = {[40] = 8};
+    uint8_t stream[256];
+    begin(&sparse);
+    file_tensor *t = file_find(&builder, "dense0.weight");
+    free(t->data);
+    t->size = t->shape[0] = ft_rice_encode(patterns, 9, 11, 4, stream);
+    t->data = malloc(t->size);
+    memcpy(t->data, stream, t->size);
+    expect("layer dense0, output 3: weight 7 is -8, the least allowed is -7");
+    begin(&sparse);
+    const uint32_t lowest[9] = {[8] = 128};
+    t = file_find(&builder, "dense1.weight");
+    free(t->data);
+    t->size = t->shape[0] = ft_rice_encode(lowest, 1, 9, 8, stream);
+    t->data = malloc(t->size);
+    memcpy(t->data, stream, t->size);
+    expect("layer dense1, output 0: weight 8 is -128, the least allowed is -127");
+}
+
+/* amax * sum |w| * mult + |add| may not reach 2^30, to the last value that fits. */
+static void test_requantization_limit(void) {
+    begin(&encoded);
+    set_all("dense2.weight", 0);
+    set_byte("dense2.weight", 0, 127);
+    set_byte("dense2.weight", 1, (uint32_t)-127);
+    set_float("dense2.add", 0, 0);
+    const float largest = 1073741824.0f / (127 * 254); /* rounded down from 2^30 / 32258 */
+    const float fits = (double)largest * 32258 < 1073741824.0 ? largest : nextafterf(largest, 0);
+    set_float("dense2.mult", 0, fits);
+    expect_valid("the largest multiplier");
+    set_float("dense2.mult", 0, nextafterf(fits, INFINITY));
+    expect("layer dense2, output 0: its value can pass 2^30");
+    set_float("dense2.mult", 0, 1);
+    set_float("dense2.add", 0, -1073741824.0f + 32258);
+    expect("layer dense2, output 0: its value can pass 2^30");
+    set_float("dense2.add", 0, -1073741824.0f + 32258 + 64);
+    expect_valid("the lowest offset");
+    set_float("dense2.add", 1, 1073741824.0f);
+    expect("layer dense2, output 1: its value can pass 2^30");
+    set_float("dense2.add", 1, nextafterf(1073741824.0f, 0));
+    expect_valid("the highest offset");
+    set_float("dense2.add", 1, 0);
+    set_float("dense2.mult", 1, 3e38f);
+    expect_valid("any multiplier of zeros");
+    set_byte("dense2.weight", 17, 1);
+    expect("layer dense2, output 1: its value can pass 2^30");
+}
+
+/* amax * max(sum of positive, sum of negative weights) may not pass 2^31 - 1. */
+static void test_int32_limit(void) {
+    enum { K = 66312 }; /* 255 * 127 * 66312 = 2147513... is above, two fewer are below */
+    network_shape shape = {"long", FT_OP_QUANTIZE, K, 255, 1, {2}, {8}, {0}, {0}, FT_LINEAR,
+                           0, 0, 0};
+    begin(&shape);
+    set_float("dense0.mult", 0, 1e-9f);
+    set_float("dense0.mult", 1, 1e-9f);
+    memset(file_find(&builder, "dense0.weight")->data, 127, 2 * K);
+    expect("layer dense0, output 0: its sum can pass int32");
+    const uint32_t most = 2147483647u / (255 * 127);
+    CHECK(most < K, "the case is too small");
+    memset(file_find(&builder, "dense0.weight")->data + most, 0, K - most);
+    memset(file_find(&builder, "dense0.weight")->data + K, 0x81, K);
+    expect("layer dense0, output 1: its sum can pass int32"); /* all -127 */
+    memset(file_find(&builder, "dense0.weight")->data + K, 127, most);
+    memset(file_find(&builder, "dense0.weight")->data + K + most, 0x81, K - most);
+    expect_valid("the signs count apart");
+}
+
+static void test_encoder_values(void) {
+    begin(&encoded);
+    set_u32("dense0.bins", 0, 259);
+    expect("layer dense0, feature 0: 259 bins, allowed are 0 to 258");
+    set_u32("dense0.bins", 0, (uint32_t)-1);
+    expect("layer dense0, feature 0: -1 bins, allowed are 0 to 258");
+    begin(&encoded);
+    set_float("dense0.edges", 1, -100);
+    expect("layer dense0, feature 0: edges are not strictly increasing");
+    set_float("dense0.edges", 0, -100);
+    expect("layer dense0, feature 0: edges are not strictly increasing");
+    set_float("dense0.edges", 0, nextafterf(-100, -INFINITY));
+    expect_valid("neighbouring floats");
+    begin(&encoded);
+    set_float("dense0.edges", 0, -3.4e38f);
+    set_float("dense0.edges", 1, -3.3e38f);
+    set_float("dense0.edges", 2, 3.3e38f);
+    expect("layer dense0, feature 0: ");
+
+    const network_shape constant = {"constant", FT_OP_ENCODE_DENSE, 1, 127, 1, {2}, {8}, {0}, {0},
+                                    FT_LINEAR, 0, 0, 0};
+    begin(&constant);
+    set_u32("dense0.bins", 0, 0);
+    file_find(&builder, "dense0.edges")->size = file_find(&builder, "dense0.edges")->shape[0] = 0;
+    expect("layer dense0, feature 0: no feature has a bin");
+}
+
+int main(void) {
+    test_float_values();
+    test_weight_values();
+    test_rice_values();
+    test_requantization_limit();
+    test_int32_limit();
+    test_encoder_values();
+    file_builder_free(&builder);
+    return check_report();
+}
