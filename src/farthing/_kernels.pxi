@@ -1,0 +1,165 @@
+# What farthing.kernels, pruning and export call: packed products, selection, Rice coding.
+# Arrays come from our own Python code, which checked and laid them out.
+
+cdef class Packed:
+    """Integer weights packed for one instruction set by ``farthing.kernels.pack``; immutable."""
+
+    cdef ft_packed packed
+    cdef const ft_isa *target
+
+    def __cinit__(self, weights, size_t n, size_t k, uint32_t bits, group_scales, uint32_t group):
+        cdef ft_pack_spec spec
+        cdef ft_pack_fault fault
+        cdef size_t size
+        cdef uint32_t column = 0
+        spec.weights = <const int8_t *>contiguous(weights, FT_ELEMENT_I8, &size)
+        spec.group_scales = NULL
+        if group_scales is not None:
+            spec.group_scales = <const uint8_t *>contiguous(group_scales, FT_ELEMENT_U8, &size)
+        spec.n, spec.k, spec.bits, spec.group, spec.amax = n, k, bits, group, 255
+        self.target = ft_isa_current()
+        with nogil:
+            fault = ft_pack(self.target, &spec, &self.packed, &column)
+        if fault == FT_PACK_MEMORY:
+            raise MemoryError(f"no memory to pack {n} x {k} weights")
+        limit = 127 if bits == 8 else 7
+        if fault == FT_PACK_WEIGHT:
+            raise ValueError(f"weights must lie in -{limit}..{limit}: output {column} has others")
+        if fault == FT_PACK_SCALE:
+            raise ValueError(f"group_scales must lie in 1..63: output {column} has others")
+        if fault == FT_PACK_OVERFLOW:
+            raise ValueError(
+                f"weights of output {column} can pass int32: 255 times the sum of its positive "
+                "or of its negative weights, group scales included, exceeds 2**31 - 1"
+            )
+        if fault != FT_PACK_OK:
+            raise ValueError(
+                f"cannot pack weights of shape ({n}, {k}) with bits={bits}, group_size={group}"
+            )
+
+    def __dealloc__(self):
+        ft_pack_free(&self.packed)
+
+    @property
+    def shape(self) -> tuple:
+        """(n, k) of the weights."""
+        return self.packed.n, self.packed.k
+
+    @property
+    def bits(self) -> int:
+        """8 or 4."""
+        return self.packed.bits
+
+    @property
+    def group_size(self):
+        """k values that a group scale covers, or None."""
+        return self.packed.group or None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed weights and scales in memory."""
+        return self.packed.bytes
+
+    @property
+    def depth(self) -> tuple:
+        """Pair products added up in int16 before widening, for x up to 127 and up to 255."""
+        return self.packed.depth_u7, self.packed.depth_u8
+
+    @property
+    def isa(self) -> str:
+        """The instruction set that the weights are packed for."""
+        return self.target.name.decode()
+
+    def __repr__(self):
+        return f"Packed(shape={self.shape}, bits={self.bits}, isa={self.isa!r})"
+
+
+def packed_matmul(Packed packed not None, x, size_t m, out) -> None:
+    """out = x times the packed weights; uint8 (m, k) to int32 (m, n), both C-contiguous."""
+    cdef size_t size
+    cdef const uint8_t *a = <const uint8_t *>contiguous(x, FT_ELEMENT_U8, &size)
+    cdef int32_t *c = <int32_t *>contiguous(out, FT_ELEMENT_I32, &size)
+    cdef int failed
+    with nogil:
+        failed = ft_matmul(packed.target, &packed.packed, m, a, c)
+    if failed:
+        raise MemoryError(f"no memory for a product of {m} rows")
+
+
+def certified_depth(weights, uint32_t amax) -> int:
+    """How many pair products may add up in int16 for activations <= amax: 4, 2, 1 or 0.
+
+    weights: C-contiguous int8 (n, k).
+    """
+    cdef size_t size
+    cdef const int8_t *w = <const int8_t *>contiguous(weights, FT_ELEMENT_I8, &size)
+    n, k = weights.shape
+    return ft_certified_depth(w, n, k, amax)
+
+
+def prune_select(scores, size_t drop):
+    """bool (units,): False for the `drop` units of smallest score, lower index first on ties.
+
+    scores: C-contiguous float32 without NaN, of any shape, taken flat.
+    """
+    cdef size_t size
+    cdef const float *s = <const float *>contiguous(scores, FT_ELEMENT_F32, &size)
+    keep = empty(size, "uint8")
+    cdef size_t same
+    cdef uint8_t *k = <uint8_t *>contiguous(keep, FT_ELEMENT_U8, &same)
+    cdef int failed
+    if drop > size:
+        raise ValueError(f"drop must be at most the {size} scores, got {drop}")
+    with nogil:
+        failed = ft_prune_select(s, size, drop, k)
+    if failed:
+        raise MemoryError(f"no memory to select among {size} scores")
+    return keep.view("bool")
+
+
+def prune_scores(weights, size_t block_rows, size_t block_columns, bint l2):
+    """float32 (ceil(n / block_rows), ceil(k / block_columns)): the L1 or L2 norm of each block.
+
+    weights: C-contiguous float32 (n, k).
+    """
+    cdef size_t size, n, k
+    cdef const float *w = <const float *>contiguous(weights, FT_ELEMENT_F32, &size)
+    n, k = weights.shape
+    if block_rows == 0 or block_columns == 0:
+        raise ValueError("block_rows and block_columns must be at least 1")
+    blocks = ((n + block_rows - 1) // block_rows, (k + block_columns - 1) // block_columns)
+    scores = empty(blocks, "float32")
+    cdef float *s = <float *>contiguous(scores, FT_ELEMENT_F32, &size)
+    with nogil:
+        ft_prune_scores(w, n, k, block_rows, block_columns, l2, s)
+    return scores
+
+
+def rice_encode(values, uint32_t bits) -> bytes:
+    """The Rice-coded form (docs/file-format.md) of C-contiguous uint32 patterns (n, k)."""
+    cdef size_t size
+    cdef const uint32_t *v = <const uint32_t *>contiguous(values, FT_ELEMENT_U32, &size)
+    cdef uint32_t n, k
+    check_bits(bits)
+    n, k = values.shape
+    size = ft_rice_encode(v, n, k, bits, NULL)
+    coded = bytearray(size)
+    ft_rice_encode(v, n, k, bits, <uint8_t *><char *>coded)
+    return bytes(coded)
+
+
+def rice_decode(bytes data not None, uint32_t n, uint32_t k, uint32_t bits):
+    """uint32 patterns (n, k); FarthingError where `data` is not exactly their coded form."""
+    cdef size_t size
+    check_bits(bits)
+    values = empty((n, k), "uint32")
+    cdef uint32_t *v = <uint32_t *>contiguous(values, FT_ELEMENT_U32, &size)
+    if ft_rice_decode(<const uint8_t *><const char *>data, len(data), n, k, bits, v):
+        raise FarthingError(f"not {n} x {k} Rice-coded values of {bits} bits")
+    return values
+
+
+cdef int check_bits(uint32_t bits) except -1:
+    if bits not in (4, 8, 32):
+        raise ValueError(f"bits must be 4, 8 or 32, got {bits}")
+    return 0

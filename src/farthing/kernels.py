@@ -1,0 +1,140 @@
+"""Exact integer products on packed weights, and pruning masks, for arrays of your own."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from farthing import _core
+from farthing._core import Packed
+from farthing._validate import check_choice, check_fraction
+
+__all__ = ["Packed", "matmul", "pack", "prune_mask"]
+
+
+def pack(
+    weights: np.ndarray,
+    bits: int = 8,
+    group_size: int | None = None,
+    group_scales: np.ndarray | None = None,
+    pattern: str | None = None,
+) -> Packed:
+    """Packs integer weights for the instruction set in force (`farthing.set_isa`).
+
+    weights: int8 (n, k), one row an output, within -127..127 for ``bits=8`` and -7..7 for
+    ``bits=4``.  group_size: None, 32 or 64 values along k (``bits=4``) that share one of
+    group_scales: uint8 (n, ceil(k / group_size)) in 1..63, by which their products count;
+    None: all 1.  pattern: None; every weight is stored.
+
+    TypeError for another dtype; ValueError for a wrong shape, a weight or scale out of range,
+    or, naming the output, weights whose sum with some x of up to 255 would pass int32.
+
+    >>> import numpy as np
+    >>> packed = pack(np.array([[1, -2, 3]], np.int8))
+    >>> matmul(np.array([[10, 20, 30]], np.uint8), packed)
+    array([[60]], dtype=int32)
+    """
+    check_choice((8, 4), bits=bits)
+    check_choice((None, 32, 64), group_size=group_size)
+    check_choice((None,), pattern=pattern)
+    weights = _array(np.int8, 2, weights=weights)
+    n, k = weights.shape
+    if n == 0 or k == 0:
+        raise ValueError(f"weights must have at least one output and input, got {weights.shape}")
+    if group_scales is not None and group_size is None:
+        raise ValueError("group_size must be 32 or 64 where group_scales are given, got None")
+    if group_size is not None:
+        if bits != 4:
+            raise ValueError(f"group_size must be None for bits=8, got {group_size}")
+        expected = (n, -(-k // group_size))
+        if group_scales is None:
+            group_scales = np.ones(expected, np.uint8)
+        group_scales = _array(np.uint8, 2, group_scales=group_scales)
+        if group_scales.shape != expected:
+            raise ValueError(f"group_scales must have shape {expected}, got {group_scales.shape}")
+    return Packed(weights, n, k, bits, group_scales, group_size or 0)
+
+
+def matmul(x: np.ndarray, packed: Packed, out: np.ndarray | None = None) -> np.ndarray:
+    """``x @ weights.T`` in exact integers, for every x: int32 (m, n).
+
+    x: uint8 (m, k).  out: a C-contiguous int32 array (m, n) to fill and return.
+
+    TypeError for another dtype, ValueError for another shape or layout of `out`.
+    """
+    if not isinstance(packed, Packed):
+        raise TypeError(f"packed must come from farthing.kernels.pack, got {type(packed).__name__}")
+    x = _array(np.uint8, 2, x=x)
+    n, k = packed.shape
+    if x.shape[1] != k:
+        raise ValueError(f"x must have shape (m, {k}), got {x.shape}")
+    shape = (len(x), n)
+    if out is None:
+        out = np.empty(shape, np.int32)
+    elif type(out) is not np.ndarray or out.dtype != np.int32 or not out.dtype.isnative:
+        given = getattr(out, "dtype", type(out).__name__)
+        raise TypeError(f"out must be an int32 array of shape {shape}, got {given}")
+    elif out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    elif not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError("out must be C-contiguous, aligned and writable")
+    if np.may_share_memory(x, out):
+        x = x.copy()
+    _core.packed_matmul(packed, x, len(x), out)
+    return out
+
+
+def prune_mask(
+    weights: np.ndarray, sparsity: float, pattern: str = "unstructured", norm: str = "l1"
+) -> np.ndarray:
+    """Which weights stay when the units of smallest norm are removed: bool (n, k), True = kept.
+
+    weights: float (n, k), finite.  pattern: "unstructured" (every weight is a unit) or a block
+    such as "4x8": 4 outputs by 8 inputs, short at the edges.  norm: "l1" (sum of \\|w\\|) or
+    "l2" (square root of the sum of squares); for single weights both give the same order.
+    ``round(sparsity * units)`` units go (halves to even), yet one always stays; of equal norms
+    the first in row-major order goes first.
+
+    ValueError for a sparsity outside [0, 1], an unknown pattern or norm, or weights that are
+    not finite.  Method: magnitude pruning (Han et al. 2015, "Learning both weights and
+    connections for efficient neural networks").
+
+    >>> import numpy as np
+    >>> prune_mask(np.array([[0.1, -3.0], [2.0, 0.2]]), sparsity=0.5)
+    array([[False,  True],
+           [ True, False]])
+    """
+    check_fraction(sparsity=sparsity)
+    check_choice(("l1", "l2"), norm=norm)
+    weights = np.ascontiguousarray(weights, np.float32)
+    if weights.ndim != 2 or weights.size == 0:
+        raise ValueError(f"weights must have shape (n, k), not empty, got {weights.shape}")
+    if not np.isfinite(weights).all():
+        raise ValueError("weights must be finite")
+    rows, columns = _block(pattern)
+    scores = _core.prune_scores(weights, rows, columns, norm == "l2")
+    drop = min(round(sparsity * scores.size), scores.size - 1)
+    keep = _core.prune_select(scores, drop).reshape(scores.shape)
+    n, k = weights.shape
+    return np.repeat(np.repeat(keep, rows, axis=0)[:n], columns, axis=1)[:, :k]
+
+
+def _block(pattern: str) -> tuple[int, int]:
+    if pattern == "unstructured":
+        return 1, 1
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", str(pattern))
+    if match is None:
+        raise ValueError(f"pattern must be 'unstructured' or a block like '4x8', got {pattern!r}")
+    return int(match[1]), int(match[2])
+
+
+def _array(dtype: type, ndim: int, **arguments: object) -> np.ndarray:
+    """The one named argument as a C-contiguous array; nothing is converted between dtypes."""
+    ((name, value),) = arguments.items()
+    array = np.asarray(value)
+    if array.dtype != dtype:
+        raise TypeError(f"{name} must be {np.dtype(dtype)}, got {array.dtype}")
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, got shape {array.shape}")
+    return np.ascontiguousarray(array)

@@ -1,0 +1,262 @@
+"""Serving: a model loaded from a .farthing file."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING, Any
+
+from farthing import _core
+from farthing._validate import FarthingError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Scorer", "load"]
+
+_CHECKSUM = 8 + len('{"__metadata__":{"checksum":"')  # offset of its digits in the file
+_ACTIVATIONS = ("linear", "relu", "sigmoid", "softmax")
+_KINDS = {1: "standardize", 2: "quantize", 3: "dense", 4: "encode_dense", 5: "link"}
+
+
+class Scorer(_core.CoreScorer):
+    """A loaded model: raw features in, scores out.
+
+    Made by `farthing.load`, or from the bytes of a .farthing file.  Immutable; may be used
+    from any number of threads, pickled, and kept across a fork; holds no reference to a file.
+
+    ``scorer.predict(x, out=None, threads=1)``, or ``scorer(x)``, gives the score, not the
+    label; `decide` gives the label.
+
+    >>> import array, tempfile, farthing
+    >>> line = farthing.Regressor(hidden=(), encoder=None, solver="exact")
+    >>> line = line.fit([[1.0], [2.0], [3.0]], [2.0, 4.0, 6.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     line.save(f"{folder}/line.farthing")
+    ...     scorer = farthing.load(f"{folder}/line.farthing")
+    >>> round(scorer.predict(array.array("f", [5.0])), 3)
+    10.0
+    >>> scorer.predict([[5.0], [6.0]]).shape
+    (2,)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: bytes) -> None:
+        critical = self._info.get("critical")
+        target = critical.get("target") if isinstance(critical, dict) else None
+        if not isinstance(target, dict):
+            raise FarthingError("info: no section critical.target")
+        unknown = set(critical) - {"target"}
+        if unknown:
+            raise FarthingError(
+                f"info: critical section {min(unknown)!r} is not known to this version; "
+                "upgrade farthing"
+            )
+        kind, classes = target.get("kind"), target.get("classes")
+        if kind == "binary":
+            threshold = target.get("decision_threshold", 0.5)
+            sound = (
+                self.n_outputs == 1
+                and isinstance(classes, list)
+                and len(classes) == 2
+                and target.get("positive") in classes
+                and isinstance(threshold, (int, float))
+            )
+        elif kind == "multiclass":
+            sound = isinstance(classes, list) and len(classes) == self.n_outputs
+        else:
+            sound = kind == "regression"
+        if not sound:
+            raise FarthingError(
+                f"info: critical.target does not describe a model of {self.n_outputs} outputs"
+            )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Scorer:
+        """The model that the bytes of a .farthing file hold; FarthingError for other bytes."""
+        return cls(data)
+
+    def _as_rows(self, x: Any) -> Any:
+        from farthing import tables
+
+        names = tables.column_names(x)
+        if names is None:
+            index = getattr(x, "index", None)  # of a pandas Series, such as one row of a frame
+            if self._names is not None and getattr(index, "dtype", None) is not None:
+                labels = index.tolist()
+                if all(isinstance(label, str) for label in labels):
+                    return dict(zip(labels, x.tolist(), strict=True))
+            import numpy as np
+
+            return np.asarray(x)
+        if self._names is not None and names != self._names:
+            missing = [name for name in self._names if name not in names]
+            if missing:
+                raise ValueError(f"x has no column {missing[0]!r}")
+            unknown = [name for name in names if name not in self._names]
+            if unknown:
+                raise ValueError(f"x has a column {unknown[0]!r}, which is no feature of the model")
+        matrix, names = tables.as_matrix(x, argument="x")
+        if self._names is None or names == self._names:
+            return matrix
+        return matrix[:, [names.index(name) for name in self._names]]
+
+    @property
+    def _target(self) -> dict[str, Any]:
+        return self._info["critical"]["target"]
+
+    def _optional(self, section: str) -> Any:
+        return copy.deepcopy(self._info.get("optional", {}).get(section))
+
+    # ---- classes ----------------------------------------------------------------------------
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Probabilities as scikit-learn shapes them: float32 (rows, classes), by `classes`.
+
+        x: as for `predict`; one row gives one row.  ValueError for a regression.
+        """
+        import numpy as np
+
+        kind = self._target["kind"]
+        if kind == "regression":
+            raise ValueError("predict_proba needs a classifier; this model is a regression")
+        score = np.asarray(self.predict(x), np.float32)
+        if kind == "multiclass":
+            return np.atleast_2d(score)
+        score = np.atleast_1d(score)
+        columns = [1 - score, score]
+        if self.classes.index(self.positive) == 0:
+            columns.reverse()
+        return np.stack(columns, axis=1)
+
+    def decide(self, x: Any) -> Any:
+        """Decisions: labels for a classifier, the values of `predict` for a regression.
+
+        Two classes: `positive` where the score is at or above the decision threshold stored in
+        the file, else the other class.  More classes: the most probable, the first one of
+        equals.  One row gives one label, a batch an array (rows,).
+        """
+        score = self.predict(x)
+        kind = self._target["kind"]
+        if kind == "regression":
+            return score
+        import numpy as np
+
+        single = np.ndim(score) == (1 if kind == "multiclass" else 0)
+        if kind == "multiclass":
+            chosen = np.argmax(score, axis=-1)
+        else:
+            positive = self.classes.index(self.positive)
+            threshold = self._target.get("decision_threshold", 0.5)
+            chosen = np.where(np.asarray(score, np.float64) >= threshold, positive, 1 - positive)
+        return self.classes[int(chosen)] if single else np.array(self.classes)[chosen]
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """The labels in the order of `predict_proba`; None for a regression."""
+        return copy.deepcopy(self._target.get("classes"))
+
+    @property
+    def positive(self) -> Any:
+        """The label whose probability `predict` gives; None unless there are two classes."""
+        return self._target.get("positive")
+
+    # ---- what it is -------------------------------------------------------------------------
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the raw features in order; None where the model was trained without."""
+        return self._names
+
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """The texts of every categorical feature by its name; empty where all are numbers."""
+        return {}
+
+    @property
+    def metadata(self) -> Any:
+        """A copy of what was given to ``save(metadata=...)``, or None."""
+        return self._optional("user")
+
+    @property
+    def model_id(self) -> str:
+        """16 hexadecimal digits that identify the file: its checksum."""
+        return self._data[_CHECKSUM : _CHECKSUM + 16].decode()
+
+    def describe(self) -> dict[str, Any]:
+        """What the model is made of, as a JSON-able dict.
+
+        ``layers``: for each, its shape (n, k), bits, the share of zero weights, the pattern in
+        which the file stores them, activation and packed bytes; ``depth`` of an integer layer is
+        how many pair products add up in 16 bits; the ``table_bytes`` of a first layer fused with
+        the encoding stay the same whatever its zeros.  ``median_for_missing`` lists the features
+        whose NaN takes a fixed value because training had no NaN there.
+        """
+        names = self._names or tuple(range(self.n_features))
+        *operations, link = self._operations()
+        return {
+            "model_id": self.model_id,
+            "target": copy.deepcopy(self._target),
+            "n_features": self.n_features,
+            "n_outputs": self.n_outputs,
+            "input": _KINDS[operations[0]["kind"]],
+            "layers": [_layer(o) for o in operations if _KINDS[o["kind"]].endswith("dense")],
+            "link": "identity" if link["activation"] == 0 else _ACTIVATIONS[link["activation"]],
+            "median_for_missing": [names[i] for i in self._filled()],
+            "isa": self._isa,
+            "file_bytes": len(self._data),
+            "nbytes": self.nbytes,
+            **(self._optional("model") or {}),
+        }
+
+    def __repr__(self) -> str:
+        operations = self._operations()
+        widths = [operations[0]["inputs"]]
+        widths += [o["outputs"] for o in operations if _KINDS[o["kind"]].endswith("dense")]
+        return (
+            f"<Scorer {self._target['kind']} {'-'.join(map(str, widths))}, "
+            f"{len(self._data):,} bytes, id {self.model_id}>"
+        )
+
+
+def _layer(operation: dict[str, Any]) -> dict[str, Any]:
+    n, k = operation["outputs"], operation["width"]
+    sparsity = 1 - operation["nonzeros"] / (n * k) if n * k else 0.0
+    layer = {
+        "name": operation["name"],
+        "kind": _KINDS[operation["kind"]],
+        "shape": [n, k],
+        "bits": operation["bits"],
+        "sparsity": sparsity,
+        "pattern": ("dense", "unstructured")[operation["storage"]],
+        "activation": _ACTIVATIONS[operation["activation"]],
+    }
+    if "depth" in operation:
+        layer["depth"] = operation["depth"]
+        layer["group_size"] = operation["group_size"] or None
+    if _KINDS[operation["kind"]] == "encode_dense":
+        layer["table_rows"] = operation["rows"]
+        layer["table_bytes"] = operation["nbytes"]
+    else:
+        layer["packed_bytes"] = operation["nbytes"]
+    return layer
+
+
+def load(path: str | os.PathLike[str]) -> Scorer:
+    """The model in the .farthing file at `path`.
+
+    OSError where the file cannot be read; FarthingError, with the reason, where it is no valid
+    .farthing file or one of a newer version.
+
+    >>> import farthing
+    >>> farthing.load("no/such.farthing")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'no/such.farthing'
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return Scorer(data)
+    except FarthingError as error:
+        raise FarthingError(f"{os.fspath(path)}: {error}") from None

@@ -1,0 +1,33 @@
+"""Fixtures of the whole suite."""
+
+import os
+
+import numpy as np
+import pytest
+
+import farthing
+
+# Every test may force an instruction set; nothing outlives the test.
+ISAS = farthing.isas()
+
+
+@pytest.fixture(params=ISAS)
+def isa(request):
+    """Each instruction set of this machine in turn, forced for what the test packs or loads."""
+    farthing.set_isa(request.param)
+    yield request.param
+    farthing.set_isa(None)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240229)
+
+
+def pytest_report_header():
+    missing = sorted({"avx2"} - set(ISAS))
+    return [
+        f"farthing: instruction sets {', '.join(ISAS)}"
+        + (f"; not on this machine, so not tested: {', '.join(missing)}" if missing else ""),
+        f"compiler: {os.environ.get('CC', 'cc')}",
+    ]
