@@ -1,0 +1,227 @@
+import pickle
+
+import credit
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import farthing
+
+# What is skipped, and why.
+EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "minibatches and quantile edges see a repeated row twice, a weight of 2 once"
+    ),
+}
+
+
+@parametrize_with_checks(
+    [farthing.Classifier(random_state=0), farthing.Regressor(random_state=0)],
+    expected_failed_checks=lambda estimator: EXPECTED,
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_learns_and_repeats_to_the_bit():
+    X, y = credit.data()
+    first = credit.fitted()
+    again = farthing.Classifier(hidden=(16, 8), max_epochs=8, random_state=0).fit(X, y)
+    assert np.array_equal(first.predict_proba(X), again.predict_proba(X))
+    assert farthing.metrics.auc(y, first.predict_proba(X)[:, 1]) > 0.74
+
+
+def test_predicts_as_its_file_to_the_bit(tmp_path):
+    X, _ = credit.data()
+    model = credit.fitted()
+    model.save(tmp_path / "m.farthing", metadata={"owner": "risk"})
+    scorer = farthing.load(tmp_path / "m.farthing")
+    assert np.array_equal(scorer.predict(X), model.predict_proba(X)[:, 1])
+    assert np.array_equal(scorer.predict_proba(X), model.predict_proba(X))
+    assert np.array_equal(scorer.decide(X), model.predict(X))
+    assert scorer.metadata == {"owner": "risk"}
+
+
+def test_float_network_agrees_with_numpy():
+    X, _ = credit.data()
+    model = credit.fitted()
+    logit = model.model_.forward(X.astype(np.float32))[:, 0].astype(np.float64)
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-logit)), atol=1e-6)
+
+
+def test_pickle_joblib_and_clone(tmp_path):
+    X, _ = credit.data()
+    model = credit.fitted()
+    joblib.dump(model, tmp_path / "m.joblib")
+    for copy in (pickle.loads(pickle.dumps(model)), joblib.load(tmp_path / "m.joblib")):
+        assert np.array_equal(copy.predict_proba(X), model.predict_proba(X))
+    assert clone(model).get_params() == model.get_params()
+
+
+def test_in_scikit_learn_tools():
+    X, y = credit.data()
+    pipe = make_pipeline(
+        FunctionTransformer(), farthing.Classifier(hidden=(8,), max_epochs=8, random_state=0)
+    )
+    assert cross_val_score(pipe, X, y, cv=2, scoring="roc_auc").min() > 0.65
+    search = GridSearchCV(
+        farthing.Classifier(max_epochs=2, random_state=0), {"hidden": [(2,), (4,)]}, cv=2
+    )
+    assert search.fit(X, y).best_params_["hidden"] in [(2,), (4,)]
+
+
+def test_text_labels_and_positive(tmp_path):
+    X, y = credit.data()
+    labels = np.where(y == 1, "bad", "good")
+    model = farthing.Classifier(hidden=(4,), max_epochs=3, random_state=0).fit(X, labels)
+    assert model.classes_.tolist() == ["bad", "good"]
+    assert set(model.predict(X)) <= {"bad", "good"}
+    with pytest.raises(ValueError, match="positive"):
+        model.save(tmp_path / "m.farthing")
+    good = model.predict_proba(X)
+    model.set_params(positive="bad")
+    np.testing.assert_allclose(model.predict_proba(X), good, atol=1e-6)
+    model.save(tmp_path / "m.farthing")
+    scorer = farthing.load(tmp_path / "m.farthing")
+    assert scorer.positive == "bad"
+    np.testing.assert_array_equal(scorer.predict(X), model.predict_proba(X)[:, 0])
+    with pytest.raises(ValueError, match="'maybe'"):
+        model.set_params(positive="maybe").predict(X)
+
+
+def test_decision_threshold():
+    X, y = credit.data()
+    strict = clone(credit.fitted()).set_params(decision_threshold=0.9).fit(X, y)
+    assert (strict.predict(X) == (strict.predict_proba(X)[:, 1] >= np.float32(0.9))).all()
+
+
+def test_frames_are_checked_by_name():
+    X, y = credit.data()
+    frame = pd.DataFrame(X, columns=credit.FEATURES)
+    model = farthing.Classifier(hidden=(4,), max_epochs=2, random_state=0).fit(frame, y)
+    assert model.feature_names_in_.tolist() == list(credit.FEATURES)
+    with pytest.raises(ValueError, match="same order"):
+        model.predict(frame[list(reversed(credit.FEATURES))])
+    with pytest.raises(ValueError, match="now missing:\n- noise"):
+        model.predict(frame.drop(columns="noise"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"hidden": 64}, "hidden"),
+        ({"hidden": (0,)}, "hidden"),
+        ({"encoder": "magic"}, "encoder"),
+        ({"n_bins": 0}, "n_bins"),
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"early_stopping": "sometimes"}, "early_stopping"),
+        ({"random_state": "x"}, "random_state"),
+    ],
+)
+def test_bad_parameters_are_named(parameters, says):
+    X, y = credit.data()
+    with pytest.raises((ValueError, TypeError), match=says):
+        farthing.Classifier(**parameters).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda X, y: (X, np.zeros_like(y)), "1 class found"),
+        (lambda X, y: (X, np.arange(len(y)) % 3), "exactly two"),
+        (lambda X, y: (X, np.where(y == 1, np.nan, 0.0)), "NaN"),
+        (lambda X, y: (np.where(X == X[0, 0], np.inf, X), y), "column 0 contains infinity"),
+        (lambda X, y: (X[:0], y[:0]), "0 sample"),
+        (lambda X, y: (X, y[:-1]), "y: expected 3000 values"),
+        (lambda X, y: (X[None], y), "3 dimension"),
+        (lambda X, y: (np.nan_to_num(X) * 0, y), "constant"),
+    ],
+)
+def test_bad_training_data_is_refused(change, says):
+    X, y = credit.data()
+    with pytest.raises(ValueError, match=says):
+        farthing.Classifier(hidden=(4,), max_epochs=1).fit(*change(X, y))
+
+
+def test_constant_and_empty_columns_and_infinite_rows_at_predict():
+    X, y = credit.data()
+    wide = np.column_stack([X, np.full(len(X), 7.0), np.full(len(X), np.nan)])
+    model = farthing.Classifier(hidden=(4,), max_epochs=3, random_state=0).fit(wide, y)
+    row = wide[:1].copy()
+    row[0, 0] = np.inf
+    largest = wide[:1].copy()
+    largest[0, 0] = np.finfo(np.float32).max
+    assert model.predict_proba(row)[0, 1] == model.predict_proba(largest)[0, 1]
+    assert np.isfinite(model.predict_proba(np.full((1, 7), np.nan))).all()
+
+
+def test_eval_set_and_groups():
+    X, y = credit.data()
+    model = farthing.Classifier(hidden=(4,), max_epochs=3, random_state=0)
+    model.fit(X[:2000], y[:2000], eval_set=(X[2000:], y[2000:]))
+    assert len(model.history_.validation_loss) == model.history_.epochs > 0
+    assert model.training_ == {"rows": 2000, "search_rows": 1000}
+    with pytest.raises(ValueError, match="eval_set: 4 features"):
+        model.fit(X, y, eval_set=(X[:, :4], y))
+    model.fit(X, y, groups=np.arange(3000) // 10)
+    assert model.training_["search_rows"] % 10 == 0
+
+
+def test_early_stopping_needs_a_thousand_rows():
+    X, y = credit.data()
+    model = farthing.Classifier(hidden=(4,), max_epochs=2, random_state=0).fit(X[:999], y[:999])
+    assert model.history_.validation_loss == []
+    model.set_params(early_stopping=False).fit(X, y)
+    assert model.history_.validation_loss == []
+
+
+def test_logistic_regression_has_coefficients_in_raw_units():
+    X, y = credit.data()
+    X = np.nan_to_num(X)
+    model = farthing.Classifier(hidden=(), encoder=None, random_state=0).fit(X, y)
+    logit = X @ model.coef_[0] + model.intercept_[0]
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-logit)), atol=1e-4)
+
+
+def test_exact_solver_is_weighted_least_squares():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3)) * [1, 100, 1e4] + [0, 5, 1e5]
+    y = X @ [2.0, -0.3, 0.001] + 7 + rng.normal(size=200)
+    w = rng.uniform(0.5, 2, 200)
+    line = farthing.Regressor(hidden=(), encoder=None, solver="exact").fit(X, y, w)
+    design = np.column_stack([X, np.ones(200)]) * np.sqrt(w)[:, None]
+    expected = np.linalg.lstsq(design, y * np.sqrt(w), rcond=None)[0]
+    np.testing.assert_allclose(line.coef_, expected[:3], rtol=1e-3)
+    np.testing.assert_allclose(line.predict(X), X @ expected[:3] + expected[3], rtol=1e-3)
+    with pytest.raises(ValueError, match=r"'exact' needs hidden=\(\)"):
+        farthing.Regressor(solver="exact").fit(X, y)
+
+
+def test_regressor_works_on_any_scale():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-2, 2, size=(3000, 2))
+    y = np.sin(2 * X[:, 0]) + X[:, 1] ** 2
+    scores = [
+        farthing.Regressor(hidden=(16,), random_state=0).fit(X, t).score(X, t)
+        for t in (y, y * 1e6 + 1e7)
+    ]
+    assert min(scores) > 0.97 and abs(scores[0] - scores[1]) < 0.005
+
+
+def test_metadata_must_be_json(tmp_path):
+    with pytest.raises(ValueError, match="metadata"):
+        credit.fitted().save(tmp_path / "m.farthing", metadata={"f": object()})
+    assert not list(tmp_path.iterdir())
+
+
+def test_unwritable_path(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        credit.fitted().save(tmp_path / "nowhere" / "m.farthing")
