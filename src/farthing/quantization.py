@@ -1,0 +1,341 @@
+"""Quantization to int8 and int4, after training or during it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from farthing._validate import FarthingError, check_choice, check_integer
+from farthing.encoding import Standardizer
+from farthing.layers import Dense, QuantizedWeight
+from farthing.model import Model
+from farthing.steps import Step
+
+__all__ = ["quantize", "quantize_weight"]
+
+CALIBRATION_ROWS = 8192
+# Steps between two searches of the rows' scales during quantization-aware training.
+SCALE_INTERVAL = 16
+GROUP_SCALE_MAX = 63
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """Storage of one layer's weights."""
+
+    bits: int
+    weight_max: int
+    group_size: int | None
+
+
+def _row_scales(weight: np.ndarray, limit: int) -> np.ndarray:
+    """The scale of every row that minimises its squared rounding error, float64 (n, 1).
+
+    Shrinking the largest weight's scale clips it but refines the others: worth up to a
+    third of the error at 4 bits, nothing at 8.
+    """
+    largest = np.abs(weight).max(axis=1, keepdims=True) / limit
+    largest[largest == 0] = 1.0
+    if limit > 15:
+        return largest
+    best = largest
+    least = np.full_like(largest, np.inf)
+    for factor in np.linspace(1.0, 0.5, 11):
+        scale = largest * factor
+        error = ((np.clip(np.rint(weight / scale), -limit, limit) * scale - weight) ** 2).sum(
+            axis=1, keepdims=True
+        )
+        best = np.where(error < least, scale, best)
+        least = np.minimum(error, least)
+    return best
+
+
+def quantize_weight(
+    weight, bits: int = 8, weight_max: int = 64, group_size: int | None = None
+) -> QuantizedWeight:
+    """Round-to-nearest weights with the scale of least squared error a row.
+
+    weight: float (n, k). With `group_size` (32 or 64, 4 bits only) every group along k has
+    an integer scale in 1..63 that multiplies the row's. A zero stays zero. Raises
+    ValueError for a row that is not finite.
+
+    >>> import numpy as np
+    >>> from farthing.quantization import quantize_weight
+    >>> quantize_weight(np.array([[0.5, -1.0, 0.0]]), bits=8, weight_max=64).values.tolist()
+    [[32, -64, 0]]
+    """
+    weight = np.asarray(weight, dtype=np.float64)
+    if not np.isfinite(weight).all():
+        raise FarthingError("weight: contains NaN or infinity")
+    limit = weight_max if bits == 8 else min(7, weight_max)
+    if group_size is None:
+        scale = _row_scales(weight, limit).astype(np.float32)
+        values = np.clip(np.rint(weight / scale), -limit, limit).astype(np.int8)
+        return QuantizedWeight(bits, weight_max, values, scale[:, 0])
+    n, k = weight.shape
+    groups = -(-k // group_size)
+    padded = np.zeros((n, groups * group_size))
+    padded[:, :k] = weight
+    own = _row_scales(padded.reshape(n * groups, group_size), limit).reshape(n, groups)
+    # A group of zeros has no say in the row's multiplier.
+    own[~padded.reshape(n, groups, group_size).any(axis=2)] = 0
+    multiplier = own.max(axis=1, keepdims=True) / GROUP_SCALE_MAX
+    multiplier[multiplier == 0] = 1.0
+    multiplier = multiplier.astype(np.float32)
+    steps = np.clip(np.rint(own / multiplier), 1, GROUP_SCALE_MAX).astype(np.uint8)
+    scale = np.repeat(steps * multiplier.astype(np.float64), group_size, axis=1)[:, :k]
+    values = np.clip(np.rint(weight / scale), -limit, limit).astype(np.int8)
+    return QuantizedWeight(bits, weight_max, values, multiplier[:, 0], group_size, steps)
+
+
+def _activation_clip(activations: np.ndarray, amax: int) -> float:
+    """The largest represented value that minimises the squared error of u7/u8 activations."""
+    top = float(activations.max(initial=0))
+    if top == 0:
+        return 1.0
+    best, least = top, np.inf
+    for factor in np.linspace(1.0, 0.3, 29):
+        step = top * factor / amax
+        error = float(
+            ((np.clip(np.rint(activations / step), 0, amax) * step - activations) ** 2).mean()
+        )
+        if error < least:
+            best, least = top * factor, error
+    return best
+
+
+class ActivationGrid:
+    """Output view of a layer in training: ReLU outputs on the grid of `amax` steps of `scale`."""
+
+    def __init__(self, scale: float, amax: int):
+        self.scale, self.amax = scale, amax
+        self.limit = scale * amax
+
+    def __call__(self, activation: np.ndarray) -> np.ndarray:
+        grid = np.minimum(np.rint(activation / activation.dtype.type(self.scale)), self.amax)
+        return grid * activation.dtype.type(self.scale)
+
+
+class WeightGrid:
+    """Weight view of a layer in training: the integers' values; scales are searched every
+    `SCALE_INTERVAL` calls and kept in between."""
+
+    def __init__(self, form: WeightFormat):
+        self.form = form
+        self.calls = 0
+        self.step: np.ndarray | None = None
+
+    def __call__(self, weight: np.ndarray) -> np.ndarray:
+        form = self.form
+        if self.calls % SCALE_INTERVAL == 0:
+            packed = quantize_weight(weight, form.bits, form.weight_max, form.group_size)
+            step = packed.scale[:, None]
+            if packed.group_scales is not None:
+                step = np.repeat(packed.group_scales * step, form.group_size, axis=1)[
+                    :, : weight.shape[1]
+                ]
+            self.step = step.astype(weight.dtype)
+        self.calls += 1
+        limit = form.weight_max if form.bits == 8 else min(7, form.weight_max)
+        return np.clip(np.rint(weight / self.step), -limit, limit) * self.step
+
+
+def _unit_range(model: Model, matrix: np.ndarray) -> None:
+    """Rescales standardised inputs to [0, 1] over the range of `matrix`, and the first layer
+    with them: the same function, its inputs now fit an unsigned grid."""
+    standardized = model.encoder.positions(matrix).astype(np.float64)
+    low, high = standardized.min(axis=0), standardized.max(axis=0)
+    high = np.where(high > low, high, low + 1)
+    layer = model.layers[0]
+    weight = layer.weight.astype(np.float64)
+    layer.bias = (layer.bias + weight @ low).astype(np.float32)
+    layer.weight = (weight * (high - low)).astype(np.float32)
+    model.encoder = model.encoder.unit_range(low, high)
+
+
+def _formats(model: Model, weight_bits, weight_max, group_size) -> dict[str, WeightFormat]:
+    """The storage of every layer by name, from arguments that are checked here."""
+    names = [layer.name for layer in model.layers]
+    if isinstance(weight_bits, dict):
+        unknown = sorted(set(weight_bits) - set(names))
+        missing = [name for name in names if name not in weight_bits]
+        if unknown or missing:
+            what = (
+                f"unknown layer {unknown[0]!r}" if unknown else f"layer {missing[0]!r} is missing"
+            )
+            raise FarthingError(f"weight_bits: {what}; the layers are {names}")
+        by_name = weight_bits
+    else:
+        by_name = dict.fromkeys(names, weight_bits)
+    formats = {}
+    for index, layer in enumerate(model.layers):
+        bits = by_name[layer.name]
+        if bits not in (8, 7, 6, 4):
+            raise FarthingError(
+                f"weight_bits: got {bits!r} for {layer.name}, allowed are 8, 7, 6 and 4"
+            )
+        largest = weight_max
+        if bits in (7, 6):
+            largest = {7: 63, 6: 31}[bits]
+            if weight_max not in (64, largest):
+                raise FarthingError(
+                    f"weight_max: {weight_max!r} contradicts weight_bits={bits}, which means 8 bits with weight_max={largest}"
+                )
+            bits = 8
+        if largest == "auto":
+            largest = _auto_weight_max(layer) if bits == 8 else 7
+        if (
+            isinstance(largest, bool)
+            or not isinstance(largest, (int, np.integer))
+            or not 1 <= largest <= 127
+        ):
+            raise FarthingError(
+                f"weight_max: got {weight_max!r}, allowed is an integer from 1 to 127 or 'auto'"
+            )
+        fused = index == 0 and not isinstance(model.encoder, Standardizer)
+        size = (
+            group_size if bits == 4 and not fused and layer.n_inputs > (group_size or 0) else None
+        )
+        formats[layer.name] = WeightFormat(bits, int(largest), size)
+    return formats
+
+
+def _auto_weight_max(layer: Dense) -> int:
+    """The largest of 127, 80, 64, 48 whose weights certify depth 2 with 7-bit activations."""
+    from farthing import _core
+
+    for largest in (127, 80, 64):
+        if _core.certified_depth(quantize_weight(layer.weight, 8, largest).values, 127) >= 2:
+            return largest
+    return 48
+
+
+def _calibrate(
+    model: Model, sample: np.ndarray, formats: dict[str, WeightFormat], amax: int
+) -> None:
+    """Sets ``output_scale`` of the hidden layers, each on inputs already quantized."""
+    x = model.encoder.expand(model.encoder.positions(sample, amax))
+    for layer in model.layers[:-1]:
+        form = formats[layer.name]
+        weight = quantize_weight(
+            layer.weight, form.bits, form.weight_max, form.group_size
+        ).dequantize()
+        y = np.maximum(x @ weight.T + layer.bias, 0)
+        layer.output_scale = _activation_clip(y, amax) / amax
+        x = ActivationGrid(layer.output_scale, amax)(y)
+
+
+def quantize(
+    model,
+    X=None,
+    y=None,
+    *,
+    weight_bits=8,
+    weight_max=64,
+    activation_bits=7,
+    group_size=None,
+    training=None,
+    alpha=0.5,
+    epochs=None,
+    learning_rate=5e-4,
+    augment=2,
+    calibrate=True,
+    validation=None,
+    groups=None,
+    sample_weight=None,
+    random_state=None,
+):
+    """Integer weights and activations; the result predicts through the C core.
+
+    Parameters
+    ----------
+    model : a fitted estimator or a `Model`
+        Returned in the same kind, the input untouched. Zeros stay zeros.
+    X, y : (n, features) and (n,) or None
+        Rows that set the activations' ranges (needed where there is a hidden layer or no
+        encoder) and that train with ``training="qat"``. Without y, alpha is 1.
+    weight_bits : 8, 4 or a dict by layer name
+        8 bits within ``weight_max``, or 4 bits within 7; 7 and 6 are names for 8 bits with
+        ``weight_max`` 63 and 31.
+    weight_max : int in 1..127 or "auto"
+        64 lets the CPU add two products in 16 bits (docs/architecture.md); "auto" takes
+        the largest of 127, 80, 64, 48 that does, layer by layer.
+    activation_bits : 7 or 8
+    group_size : None, 32 or 64
+        One integer scale for so many inputs of a 4-bit row; the encoded first layer and
+        rows no longer than one group have one scale a row.
+    training : None or "qat"
+        None rounds to nearest with the scale of least squared error a row; "qat" then
+        trains through the rounding with the straight-through estimator (Bengio et al.
+        2013; Jacob et al. 2018).
+    alpha : float
+        Weight of the loss to the predictions before the step; 1 - alpha goes to y.
+    epochs, learning_rate : of "qat"
+    augment : int
+        Copies of the rows, mixed among neighbours (MUNGE) and labelled by the model before
+        the step, that "qat" trains on beside the rows themselves.
+    validation, groups, sample_weight, random_state : as in `fit`
+
+    Raises ValueError for arguments outside these, or data that is needed and missing.
+
+    >>> import numpy as np, farthing
+    >>> X = np.random.default_rng(0).normal(size=(400, 3))
+    >>> model = farthing.Classifier(hidden=(8,), random_state=0).fit(X, X[:, 0] > 0)
+    >>> small = farthing.quantize(model, X, weight_bits=4)
+    >>> [layer.quantized.bits for layer in small.model_.layers]
+    [4, 4]
+    """
+    check_choice((7, 8), activation_bits=activation_bits)
+    check_choice((None, "qat"), training=training)
+    check_integer(0, augment=augment)
+    check_choice((None, 32, 64), group_size=group_size)
+    if epochs is not None:
+        check_integer(1, epochs=epochs)
+    step = Step(
+        model,
+        X,
+        y,
+        alpha=alpha,
+        sample_weight=sample_weight,
+        groups=groups,
+        validation=validation,
+        random_state=random_state,
+    )
+    network = step.model
+    formats = _formats(network, weight_bits, weight_max, group_size)
+    needs_data = (
+        "hidden layers"
+        if len(network.layers) > 1
+        else "inputs"
+        if isinstance(network.encoder, Standardizer)
+        else None
+    )
+    if training is not None and not step.has_data:
+        raise FarthingError(f"X: is None, but training={training!r} needs rows")
+    if needs_data and not step.has_data:
+        raise FarthingError(
+            f"X: is None, but the ranges of the {needs_data} must be measured on rows"
+        )
+    amax = (1 << activation_bits) - 1
+    for layer in network.layers:
+        layer.quantized = layer.output_scale = None
+    network.activation_bits = activation_bits
+    if step.has_data:
+        rows = np.random.default_rng(step.seed).permutation(len(step.matrix))[:CALIBRATION_ROWS]
+        if isinstance(network.encoder, Standardizer):
+            _unit_range(network, step.matrix)
+        _calibrate(network, step.matrix[rows], formats, amax)
+    if training == "qat":
+        for layer in network.layers:
+            layer.weight_view = WeightGrid(formats[layer.name])
+            if layer.output_scale is not None:
+                layer.output_view = ActivationGrid(layer.output_scale, amax)
+        step.train(
+            epochs=epochs or 4, learning_rate=learning_rate, augment=augment, input_amax=amax
+        )
+    for layer in network.layers:
+        form = formats[layer.name]
+        layer.quantized = quantize_weight(layer.weight, form.bits, form.weight_max, form.group_size)
+        layer.weight = layer.quantized.dequantize()
+    return step.result(calibrate=calibrate)

@@ -1,0 +1,184 @@
+import credit
+import numpy as np
+import pytest
+
+import farthing
+from farthing.quantization import quantize_weight
+
+
+def scorer_of(model, tmp_path):
+    model.save(tmp_path / "m.farthing")
+    return farthing.load(tmp_path / "m.farthing")
+
+
+def by_hand(model, X):
+    """The score of a quantized estimator from its tensors' meaning in docs/file-format.md,
+    every float operation in float32."""
+    network = model.model_
+    amax = (1 << network.activation_bits) - 1
+    t, v = network.encoder.bin_and_value(X, amax)
+    columns = []
+    for j, bins in enumerate(network.encoder.bins_):
+        order = np.arange(bins)
+        code = np.where(order < t[:, [j]], amax, np.where(order == t[:, [j]], v[:, [j]], 0))
+        if np.isnan(network.encoder.fill_[j]):
+            missing = np.isnan(X[:, [j]].astype(np.float32))
+            code = np.hstack([np.where(missing, 0, code), missing * amax])
+        columns.append(code)
+    x = np.hstack(columns).astype(np.int64)
+    step_in = 1 / amax
+    for layer in network.layers:
+        q = layer.quantized
+        w = q.values.astype(np.int64)
+        if q.group_scales is not None:
+            w = (
+                w
+                * np.repeat(q.group_scales.astype(np.int64), q.group_size, axis=1)[:, : w.shape[1]]
+            )
+        acc = (x @ w.T).astype(np.float32)
+        step = layer.output_scale or 1.0
+        mult = (q.scale.astype(np.float64) * step_in / step).astype(np.float32)
+        add = (layer.bias.astype(np.float64) / step).astype(np.float32)
+        y = acc * mult + add
+        if layer.output_scale is None:
+            return (1 / (1 + np.exp(-y[:, 0].astype(np.float64)))).astype(np.float32)
+        x = np.clip(np.rint(y), 0, amax).astype(np.int64)
+        step_in = step
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"weight_bits": 8},
+        {"weight_bits": 8, "weight_max": 127, "activation_bits": 8},
+        {"weight_bits": 8, "weight_max": "auto"},
+        {"weight_bits": 7},
+        {"weight_bits": 4},
+        {"weight_bits": 4, "group_size": 32},
+        {"weight_bits": 4, "group_size": 64, "activation_bits": 8},
+        {"weight_bits": {"dense0": 4, "dense1": 8, "dense2": 8}},
+    ],
+    ids=str,
+)
+def test_integers_mean_what_the_format_says(arguments, tmp_path, isa):
+    X, _ = credit.data()
+    base = credit.fitted((80, 70)) if "group_size" in arguments else credit.fitted()
+    small = farthing.quantize(base, X, **arguments)
+    expected = by_hand(small, X)
+    np.testing.assert_allclose(small.predict_proba(X)[:, 1], expected, rtol=2e-7)
+    assert np.array_equal(scorer_of(small, tmp_path).predict(X), small.predict_proba(X)[:, 1])
+    drop = farthing.metrics.auc(
+        credit.data()[1], base.predict_proba(X)[:, 1]
+    ) - farthing.metrics.auc(credit.data()[1], expected)
+    assert drop < 0.01
+
+
+def test_weights_round_to_nearest_within_their_range():
+    weight = np.random.default_rng(0).normal(size=(5, 100))
+    for bits, weight_max in ((8, 127), (8, 64), (8, 31), (4, 64)):
+        q = quantize_weight(weight, bits, weight_max)
+        limit = weight_max if bits == 8 else 7
+        assert np.abs(q.values).max() == limit
+        error = np.abs(q.dequantize() - weight)
+        clipped = np.abs(q.values) == limit
+        assert (error[~clipped] <= q.scale.max() / 2 + 1e-7).all()
+
+
+def test_searched_scales_beat_the_largest_weights():
+    weight = np.random.default_rng(1).normal(size=(8, 256))
+    searched = ((quantize_weight(weight, 4).dequantize() - weight) ** 2).mean(axis=1)
+    scale = np.abs(weight).max(axis=1, keepdims=True) / 7
+    plain = ((np.rint(weight / scale) * scale - weight) ** 2).mean(axis=1)
+    assert (searched <= plain + 1e-12).all() and searched.mean() < 0.9 * plain.mean()
+
+
+def test_group_scales_beat_row_scales_and_stay_in_range():
+    rng = np.random.default_rng(2)
+    weight = rng.normal(size=(6, 130)) * np.repeat(rng.uniform(0.05, 1, 13), 10)
+    weight[:, 32:64] = 0
+    q = quantize_weight(weight, 4, group_size=32)
+    assert q.group_scales.shape == (6, 5)
+    assert q.group_scales.min() >= 1 and q.group_scales.max() <= 63
+    assert (q.values[:, 32:64] == 0).all()
+    rows = quantize_weight(weight, 4)
+    assert ((q.dequantize() - weight) ** 2).sum() < ((rows.dequantize() - weight) ** 2).sum()
+
+
+def test_rows_of_zeros():
+    q = quantize_weight(np.zeros((2, 40)), 4, group_size=32)
+    assert not q.values.any() and np.isfinite(q.scale).all() and (q.scale > 0).all()
+
+
+def test_training_recovers_what_rounding_loses():
+    X, y = credit.data()
+    model = credit.fitted()
+    reference = model.predict_proba(X)[:, 1]
+    distance = []
+    for training in (None, "qat"):
+        small = farthing.quantize(model, X, weight_bits=4, training=training, calibrate=False)
+        distance.append(np.abs(small.predict_proba(X)[:, 1] - reference).mean())
+    assert distance[1] < 0.95 * distance[0]
+
+
+def test_without_hidden_layers_no_rows_are_needed():
+    X, y = credit.data()
+    model = farthing.Classifier(hidden=(), max_epochs=3, random_state=0).fit(X, y)
+    small = farthing.quantize(model)
+    np.testing.assert_allclose(small.predict_proba(X), model.predict_proba(X), atol=0.02)
+
+
+def test_standardised_inputs():
+    X, y = credit.data()
+    model = farthing.Classifier(hidden=(16,), encoder=None, max_epochs=5, random_state=0)
+    model.fit(X, y)
+    small = farthing.quantize(model, X, y, activation_bits=8)
+    assert np.abs(small.predict_proba(X) - model.predict_proba(X)).mean() < 0.01
+    line = farthing.Regressor(hidden=(), encoder=None, solver="exact").fit(X, X[:, 3] * 2)
+    np.testing.assert_allclose(farthing.quantize(line, X).coef_[3], 2.0, rtol=0.01)
+
+
+def test_regressions_keep_their_units():
+    X, _ = credit.data()
+    y = 1e5 * np.log(X[:, 0]) + 3e6
+    model = farthing.Regressor(hidden=(16,), random_state=0).fit(X, y)
+    small = farthing.quantize(model, X, y, weight_bits=4, training="qat", epochs=3)
+    assert small.score(X, y) > model.score(X, y) - 0.02 > 0.9
+
+
+def test_models_and_the_input_stay_as_they_are():
+    X, _ = credit.data()
+    model = credit.fitted()
+    before = model.predict_proba(X)
+    small = farthing.quantize(model.model_, X)
+    assert type(small) is farthing.Model and small.is_quantized
+    assert not model.model_.is_quantized
+    assert np.array_equal(model.predict_proba(X), before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"weight_bits": 5}, "weight_bits: got 5 for dense0, allowed are 8, 7, 6 and 4"),
+        ({"weight_bits": {"dense0": 8}}, "layer 'dense1' is missing"),
+        ({"weight_bits": {"dense9": 8}}, "unknown layer 'dense9'"),
+        ({"weight_bits": 7, "weight_max": 100}, "contradicts"),
+        ({"weight_max": 128}, "weight_max"),
+        ({"weight_max": 0}, "weight_max"),
+        ({"activation_bits": 6}, "activation_bits"),
+        ({"group_size": 16}, "group_size"),
+        ({"training": "magic"}, "training"),
+        ({"epochs": 0}, "epochs"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_named(arguments, says):
+    X, _ = credit.data()
+    with pytest.raises(ValueError, match=says):
+        farthing.quantize(credit.fitted(), X, **arguments)
+
+
+def test_missing_rows_are_asked_for():
+    with pytest.raises(ValueError, match="X: is None"):
+        farthing.quantize(credit.fitted())
+    with pytest.raises(ValueError, match="X: is None"):
+        farthing.quantize(credit.fitted(), training="qat")
