@@ -1,0 +1,1 @@
+"""The main job on real data: a LightGBM teacher, its students compressed, judged and timed."""
