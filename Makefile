@@ -18,6 +18,7 @@ test: $(VENV)/.test
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 wheel:
 	PYTHON=$(PYTHON) bash wheels/build.sh dist

@@ -97,12 +97,14 @@ def judge(value: float, goal: float, error: float) -> str:
 def report(rows: list[dict], n_seeds: int) -> str:
     lines = [
         f"credit default, {n_seeds} seeds, difference to LightGBM in AUC on the final 20 %",
-        f"{'student':8} {'kind':18} {'difference':>10} {'SE':>8} {'slope':>6} {'bytes':>8} {'smaller':>8}",
+        f"{'student':8} {'kind':18} {'difference':>10} {'SE':>8} {'slope':>6} "
+        f"{'bytes':>8} {'smaller':>8}",
     ]
     for row in rows:
         lines.append(
             f"{row['student']:8} {row['kind']:18} {row['difference']:+10.5f} "
-            f"{row['standard_error']:8.5f} {row['slope']:6.3f} {row['bytes']:8,.0f} {row['smaller']:7.2f}x"
+            f"{row['standard_error']:8.5f} {row['slope']:6.3f} "
+            f"{row['bytes']:8,.0f} {row['smaller']:7.2f}x"
         )
     lines.append("")
     for row in rows:
@@ -114,9 +116,8 @@ def report(rows: list[dict], n_seeds: int) -> str:
             )
         if key[0] == "64-32" and key[1] in SIZES:
             verdict = "met" if row["smaller"] >= SIZES[key[1]] else "missed"
-            lines.append(
-                f"{verdict:9} {key[0]} {key[1]}: {row['smaller']:.2f}x smaller, goal >= {SIZES[key[1]]}x"
-            )
+            ratio = f"{row['smaller']:.2f}x smaller, goal >= {SIZES[key[1]]}x"
+            lines.append(f"{verdict:9} {key[0]} {key[1]}: {ratio}")
     slopes = [row["slope"] for row in rows]
     verdict = "met" if SLOPE[0] <= min(slopes) and max(slopes) <= SLOPE[1] else "missed"
     lines.append(
@@ -133,9 +134,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
     parser.add_argument("--epochs", type=int, help="of prune and quantize, for a quick look")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
-    table = data.load(arguments.data)
-    if arguments.rows:
-        table = data.Table(table.X[: arguments.rows], table.y[: arguments.rows], table.names)
+    table = data.load(arguments.data).first(arguments.rows)
     training = {} if arguments.epochs is None else {"epochs": arguments.epochs}
     seeds = [
         one_seed(table, seed, lambda text: print(text, file=sys.stderr, flush=True), **training)

@@ -140,3 +140,6 @@ void ft_to_float_rows(const ft_strided *x, float *out) {
     convert[x->type](x, out);
     ft_env_leave(saved);
 }
+
+FT_NOINLINE float ft_float_of_double(double value) { return (float)value; }
+FT_NOINLINE float ft_float_of_int64(int64_t value) { return (float)value; }

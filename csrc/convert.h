@@ -4,6 +4,7 @@
 #define FT_CONVERT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum ft_element {
     FT_ELEMENT_OTHER = 0, /* no number, or one of another width */
@@ -38,5 +39,10 @@ int ft_is_float_rows(const ft_strided *x);
 
 /* Every element rounded once, to nearest: out[rows][columns].  The type is not OTHER. */
 void ft_to_float_rows(const ft_strided *x, float *out);
+
+/* One number, rounded once in the floating-point environment that the caller has entered
+ * (env.h). */
+float ft_float_of_double(double value);
+float ft_float_of_int64(int64_t value);
 
 #endif

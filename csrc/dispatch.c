@@ -28,6 +28,8 @@ typedef struct isa_list {
 static void fill(ft_isa *isa, const ft_isa *next) {
     if (!isa->gemm.run) isa->gemm = next->gemm;
     if (!isa->gemm_f32.run) isa->gemm_f32 = next->gemm_f32;
+    if (!isa->find_infinity) isa->find_infinity = next->find_infinity;
+    if (!isa->scale) isa->scale = next->scale;
     if (!isa->encode) isa->encode = next->encode;
     if (!isa->encode_f32) isa->encode_f32 = next->encode_f32;
 }

@@ -1,12 +1,13 @@
 #include "encode.h"
 
+#include "bytes.h"
 #include "pack.h"
 
 #include <math.h>
 #include <string.h>
 
 #define MAX_BINS 258 /* 257 prefix weights of 127 stay within int16 */
-#define BLOCK 8      /* inner edges compared at a time */
+#define BLOCK 16     /* inner edges compared at a time */
 
 static uint32_t has_missing_column(const ft_encoder_spec *spec, uint32_t feature) {
     return isnan(spec->fill[feature]) ? 1 : 0;
@@ -51,6 +52,11 @@ uint32_t ft_encoder_width(const ft_encoder_spec *spec, const char **why, uint32_
     return (uint32_t)width;
 }
 
+/* Blocks of inner edges: one even where there are none, so that no kernel needs to ask. */
+static uint32_t inner_blocks(uint32_t bins) {
+    return bins > 1 ? (bins - 1 + BLOCK - 1) / BLOCK : 1;
+}
+
 /* How many of each array's entries the spec needs. */
 static void count(const ft_encoder_spec *spec, ft_encoder *out, size_t *inner) {
     *inner = 0;
@@ -60,54 +66,42 @@ static void count(const ft_encoder_spec *spec, ft_encoder *out, size_t *inner) {
         if (!bins && !missing) continue;
         out->used++;
         out->rows += (bins ? bins : 1) + missing;
-        if (bins) *inner += (bins - 1 + BLOCK - 1) / BLOCK * BLOCK;
+        *inner += inner_blocks(bins) * BLOCK;
     }
 }
 
 static int allocate(ft_encoder *out, size_t inner) {
-    out->column = ft_alloc(out->used, sizeof *out->column);
-    out->row = ft_alloc(out->used, sizeof *out->row);
-    out->bins = ft_alloc(out->used, sizeof *out->bins);
-    out->inner_start = ft_alloc(out->used, sizeof *out->inner_start);
-    out->inner_blocks = ft_alloc(out->used, sizeof *out->inner_blocks);
+    out->feature = ft_alloc(out->used, sizeof *out->feature);
+    out->bin = ft_alloc(out->rows, sizeof *out->bin);
     out->inner = ft_alloc(inner, sizeof *out->inner);
-    out->low = ft_alloc(out->rows, sizeof *out->low);
-    out->scale = ft_alloc(out->rows, sizeof *out->scale);
-    out->missing_row = ft_alloc(out->used, sizeof *out->missing_row);
-    out->missing_pair = ft_alloc(out->used, sizeof *out->missing_pair);
-    out->missing_value = ft_alloc(out->used, sizeof *out->missing_value);
-    return out->column && out->row && out->bins && out->inner_start && out->inner_blocks &&
-                   out->inner && out->low && out->scale && out->missing_row &&
-                   out->missing_pair && out->missing_value
-               ? 0
-               : -1;
+    return out->feature && out->bin && out->inner ? 0 : -1;
 }
 
 static void fill_features(const ft_encoder_spec *spec, ft_encoder *out) {
     const float *edges = spec->edges;
-    uint32_t j = 0, row = 0, inner = 0;
-    for (uint32_t feature = 0; feature < spec->features; feature++) {
-        const uint32_t bins = (uint32_t)spec->bins[feature];
-        const uint32_t missing = has_missing_column(spec, feature);
+    ft_encoder_feature *f = out->feature;
+    uint32_t row = 0, inner = 0;
+    for (uint32_t column = 0; column < spec->features; column++) {
+        const uint32_t bins = (uint32_t)spec->bins[column];
+        const uint32_t missing = has_missing_column(spec, column);
         if (!bins && !missing) continue;
-        out->column[j] = feature;
-        out->bins[j] = bins;
-        out->missing_row[j] = row; /* of a learnt missing input; else replaced below */
+        f->column = column;
+        f->bins = bins;
+        f->missing_row = row; /* of a learnt missing input; else replaced below */
+        f->missing_pair = spec->amax;
+        f->missing_value = 1.0f;
         row += missing;
-        out->row[j] = row;
-        out->inner_start[j] = inner;
-        out->inner_blocks[j] = bins ? (bins - 1 + BLOCK - 1) / BLOCK : 0;
-        for (uint32_t i = 0; i < out->inner_blocks[j] * BLOCK; i++)
+        f->row = row;
+        f->inner_start = inner;
+        f->inner_blocks = inner_blocks(bins);
+        for (uint32_t i = 0; i < f->inner_blocks * BLOCK; i++)
             out->inner[inner++] = i + 1 < bins ? edges[i + 1] : NAN;
-        for (uint32_t t = 0; t < bins; t++) {
-            out->low[row + t] = edges[t];
-            out->scale[row + t] = (float)spec->amax / (edges[t + 1] - edges[t]);
-        }
-        out->missing_pair[j] = spec->amax;
-        out->missing_value[j] = 1.0f;
+        for (uint32_t t = 0; t < bins; t++)
+            out->bin[row + t] =
+                (ft_bin){edges[t], (float)spec->amax / (edges[t + 1] - edges[t])};
         row += bins ? bins : 1;
         edges += bins ? bins + 1 : 0;
-        j++;
+        f++;
     }
 }
 
@@ -121,9 +115,12 @@ static int fill_missing(const ft_encoder_spec *spec, ft_encoder *out) {
     const int is_float = spec->amax == 1;
     if (is_float) ft_isa_scalar.encode_f32(&no_outputs, FT_STORE_F32, spec->fill, codes, NULL);
     else ft_isa_scalar.encode(&no_outputs, FT_STORE_I32, spec->fill, codes, NULL);
-    void *values = is_float ? (void *)out->missing_value : (void *)out->missing_pair;
-    memcpy(out->missing_row, codes, out->used * sizeof *codes);
-    memcpy(values, codes + out->used, out->used * sizeof *codes);
+    for (uint32_t j = 0; j < out->used; j++) {
+        ft_encoder_feature *f = &out->feature[j];
+        f->missing_row = codes[j];
+        if (is_float) f->missing_value = ft_float_of(codes[out->used + j]);
+        else f->missing_pair = codes[out->used + j];
+    }
     ft_free(codes);
     return 0;
 }
@@ -146,47 +143,41 @@ int ft_encoder_build(const ft_encoder_spec *spec, ft_encoder *out) {
 }
 
 void ft_encoder_free(ft_encoder *encoder) {
-    ft_free(encoder->column);
-    ft_free(encoder->row);
-    ft_free(encoder->bins);
-    ft_free(encoder->inner_start);
-    ft_free(encoder->inner_blocks);
+    ft_free(encoder->feature);
+    ft_free(encoder->bin);
     ft_free(encoder->inner);
-    ft_free(encoder->low);
-    ft_free(encoder->scale);
-    ft_free(encoder->missing_row);
-    ft_free(encoder->missing_pair);
-    ft_free(encoder->missing_value);
     memset(encoder, 0, sizeof *encoder);
 }
 
 /* A learnt missing input has the table row before those of its feature's bins: it adds no
  * bin, and a row count taken from the first bin is not positive. */
-static int has_missing_row(const ft_encoder *e, uint32_t j) {
-    return e->missing_row[j] < e->row[j];
+static int has_missing_row(const ft_encoder_feature *f) {
+    return f->missing_row < f->row;
 }
 
 /* One output's weights into its column of the table of pairs. */
 static void fill_pairs(const ft_encoder *e, const int8_t *weights, size_t n, ft_encoded *out) {
     for (uint32_t j = 0; j < e->used; j++) {
+        const ft_encoder_feature *f = &e->feature[j];
         int32_t before = 0;
-        for (uint32_t t = 0; t < e->bins[j]; t++, weights++) {
-            int16_t *entry = out->table + ((e->row[j] + (size_t)t) * out->n_padded + n) * 2;
+        for (uint32_t t = 0; t < f->bins; t++, weights++) {
+            int16_t *entry = out->table + ((f->row + (size_t)t) * out->n_padded + n) * 2;
             entry[0] = (int16_t)before;
             entry[1] = *weights;
             before += *weights;
         }
-        if (has_missing_row(e, j)) /* counts amax times, as a bin before x does */
-            out->table[((e->row[j] - (size_t)1) * out->n_padded + n) * 2] = *weights++;
+        if (has_missing_row(f)) /* counts amax times, as a bin before x does */
+            out->table[((f->row - (size_t)1) * out->n_padded + n) * 2] = *weights++;
     }
 }
 
 static void fill_f32(const ft_encoder *e, const float *weights, size_t n, ft_encoded *out) {
     for (uint32_t j = 0; j < e->used; j++) {
-        for (uint32_t t = 0; t < e->bins[j]; t++)
-            out->table_f32[(e->row[j] + (size_t)t) * out->n_padded + n] = *weights++;
-        if (has_missing_row(e, j))
-            out->table_f32[(e->row[j] - (size_t)1) * out->n_padded + n] = *weights++;
+        const ft_encoder_feature *f = &e->feature[j];
+        for (uint32_t t = 0; t < f->bins; t++)
+            out->table_f32[(f->row + (size_t)t) * out->n_padded + n] = *weights++;
+        if (has_missing_row(f))
+            out->table_f32[(f->row - (size_t)1) * out->n_padded + n] = *weights++;
     }
 }
 
@@ -206,7 +197,7 @@ int ft_encoded_build(const ft_encoder_spec *spec, const ft_encoder *encoder, con
 
     size_t width = 0;
     for (uint32_t j = 0; j < encoder->used; j++)
-        width += encoder->bins[j] + (uint32_t)has_missing_row(encoder, j);
+        width += encoder->feature[j].bins + (uint32_t)has_missing_row(&encoder->feature[j]);
     for (size_t i = 0; i < n; i++) {
         if (weights) fill_pairs(encoder, weights + i * width, i, out);
         else fill_f32(encoder, weights_f32 + i * width, i, out);

@@ -13,14 +13,17 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static ft_status io_error(const char *path, int code) {
     return ft_fail(FT_ERR_IO, "%s: %s", path, strerror(code));
 }
 
-/* Fewer bytes than `size` only where the file has become shorter; errno, or 0. */
+static ft_status not_regular(const char *path) {
+    return ft_fail(FT_ERR_IO, "%s: not a regular file", path);
+}
+
+/* Up to *size bytes; *size is then how many there were.  errno, or 0. */
 static int read_all(int file, uint8_t *data, size_t *size) {
     size_t done = 0;
     while (done < *size) {
@@ -37,21 +40,30 @@ static int read_all(int file, uint8_t *data, size_t *size) {
     return 0;
 }
 
+static int rewind_to_start(int file) {
+    return lseek(file, 0, SEEK_SET) < 0;
+}
+
+/* lseek tells the size; fstat would, but what is built with a glibc of 2021 or later could then
+ * not be loaded with an older one. */
 static ft_status read_open(int file, const char *path, uint8_t **data, size_t *size) {
-    struct stat status;
-    if (fstat(file, &status))
-        return io_error(path, errno);
-    if (S_ISDIR(status.st_mode))
-        return io_error(path, EISDIR);
-    if (!S_ISREG(status.st_mode))
-        return ft_fail(FT_ERR_IO, "%s: not a regular file", path);
-    if ((uintmax_t)status.st_size >= SIZE_MAX)
+    const off_t end = lseek(file, 0, SEEK_END);
+    if (end < 0 || rewind_to_start(file)) /* a pipe or a terminal */
+        return not_regular(path);
+    uint8_t first;
+    *size = sizeof first;
+    int code = read_all(file, &first, size); /* what a folder refuses */
+    if (code)
+        return io_error(path, code);
+    if (end == 0 && *size > 0) /* a device: it gives bytes but has no end */
+        return not_regular(path);
+    if ((uintmax_t)end >= SIZE_MAX)
         return io_error(path, EFBIG);
-    *size = (size_t)status.st_size;
+    *size = (size_t)end;
     *data = malloc(*size + 1); /* never 0 bytes */
     if (!*data)
         return ft_fail(FT_ERR_MEMORY, "%s: out of memory for %zu bytes", path, *size);
-    const int code = read_all(file, *data, size);
+    code = rewind_to_start(file) ? errno : read_all(file, *data, size);
     if (code == 0)
         return FT_OK;
     free(*data);

@@ -4,9 +4,11 @@
  *   8 bit   data[panel][k / kr][column in panel][k % kr]                       int8
  *   nibbles data[panel][k / (2 kr)][column in panel][k % kr]                   uint8
  *           low nibble: w + 8 of the even kr-block, high nibble: of the odd one
- * The last panel is `tail_nr` columns wide, a multiple of 8 (of 1 for the scalar layout),
- * so that a layer of few outputs does not pay for a whole panel.  k is padded to k_padded,
- * n to n_padded = (panels - 1) * nr + tail_nr; padding weights are 0.
+ * So that a layer of few outputs does not pay for a whole panel, the last columns lie in panels
+ * of nr / 2, nr / 4, ..., 8 columns: see ft_panel_width.  k is padded to k_padded, n to
+ * n_padded, a multiple of 8 (of 1 where nr is 1); padding weights are 0.
+ * A layer of one output without group scales is, where the ISA asks for it, just a row of int8
+ * (nr = kr = 1), k_padded a multiple of FT_PAD_COLUMN.
  *
  * Buffers: a kernel may read k_padded bytes of every row of `a` (values past k are
  * multiplied by 0) and writes n_padded elements of every row of `c`. */
@@ -25,6 +27,7 @@
 
 #define FT_PANEL 32      /* widest panel of any ISA, in columns */
 #define FT_PAD_K 8       /* k is padded to this multiple: a pair of k4 blocks */
+#define FT_PAD_COLUMN 32 /* the same for a layer of one output: a vector of int8 */
 #define FT_CHAIN 32      /* k values of an int4 chain, the smallest group */
 
 /* What a matrix product stores for each output. */
@@ -34,11 +37,17 @@ typedef enum ft_store {
     FT_STORE_F32  /* float(sum) * mult + add, then max(., 0) if relu */
 } ft_store;
 
+/* Columns of the panel that starts where `left` padded columns are left. */
+static inline size_t ft_panel_width(size_t nr, size_t left) {
+    while (nr > left) nr /= 2;
+    return nr;
+}
+
 /* Weights of one integer layer, packed for one ISA. */
 typedef struct ft_packed {
     uint32_t n, k;
     uint32_t n_padded, k_padded;
-    uint32_t nr, tail_nr, kr; /* layout, copied from the ISA's row */
+    uint32_t nr, kr;          /* layout, copied from the ISA's row */
     uint32_t bits;            /* 8 or 4 */
     uint32_t nibbles;         /* data holds two weights a byte */
     uint32_t group;           /* k values a group scale covers; 0: no scales */
@@ -60,10 +69,9 @@ typedef struct ft_packed {
 typedef void ft_gemm_fn(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
                         void *c, size_t ldc);
 
-/* Weights of one float layer: [panel][k][column in panel] with panels of nr columns,
- * the last one tail_nr wide (a multiple of 8, of 1 where nr is 1). */
+/* Weights of one float layer: [panel][k][column in panel], panels as above. */
 typedef struct ft_packed_f32 {
-    uint32_t n, k, n_padded, nr, tail_nr;
+    uint32_t n, k, n_padded, nr;
     uint32_t relu;
     float *data;
     float *bias; /* [n_padded] */
@@ -76,31 +84,49 @@ typedef struct ft_packed_f32 {
 typedef void ft_gemm_f32_fn(const ft_packed_f32 *w, size_t m, const float *a, size_t lda, float *c,
                             size_t ldc);
 
+/* Raw features to the input of the first layer: (x - shift) * scale in float32, where NaN
+ * counts as its fill.  The arrays are padded to a multiple of 8. */
+typedef struct ft_scaler {
+    uint32_t n;
+    uint32_t out_amax; /* FT_STORE_U8: clamped to [0, out_amax], rounded to nearest even */
+    const float *shift, *scale, *fill;
+} ft_scaler;
+
+/* n values of x to y, FT_STORE_U8 or FT_STORE_F32.  May write up to a multiple of 8 elements. */
+typedef void ft_scale_fn(const ft_scaler *s, ft_store store, const float *x, void *y);
+
+/* The index of the first infinity in x[count], or count. */
+typedef size_t ft_find_infinity_fn(const float *x, size_t count);
+
 /* Piecewise-linear encoding of raw features, fused with the layer it feeds.
  *
- * Feature j of `used` reads x[column[j]] and has bins[j] bins.  Bin t covers
- * [low, next low); its encoded value is v = (x - low) * scale clamped to [0, amax], the
- * bins before it are amax (1 in float), those after it 0.  In integers the sum over a
- * feature's bins is then amax * S[t] + rne(v) * W[t], S the sum of the weights of the
+ * Bin t of a feature covers [low, next low); x is encoded as v = (x - low) * scale clamped to
+ * [0, amax], the bins before it as amax (1 in float), those after it as 0.  In integers the sum
+ * over a feature's bins is then amax * S[t] + rne(v) * W[t], S the sum of the weights of the
  * bins before t, so each bin is one table row of int16 pairs (S, W).  Where a feature
  * has no bins (a constant column) its one row is 0.  A learnt missing input has a row of
  * its own before those of its feature's bins. */
+typedef struct ft_encoder_feature {
+    uint32_t column; /* of x */
+    uint32_t row;    /* table row of the first bin */
+    uint32_t bins;
+    uint32_t inner_start, inner_blocks; /* of its inner edges: one or more blocks of 16 */
+    uint32_t missing_row; /* what NaN stands for: code (see below) */
+    uint32_t missing_pair; /* of an integer table */
+    float missing_value;   /* of a float table */
+} ft_encoder_feature;
+
+typedef struct ft_bin {
+    float low, scale;
+} ft_bin;
+
 typedef struct ft_encoder {
-    uint32_t features;      /* columns of x */
-    uint32_t used;
-    uint32_t rows;          /* table rows in all */
-    uint32_t *column;       /* [used] */
-    uint32_t *row;          /* [used] table row of the feature's first bin */
-    uint32_t *bins;         /* [used] */
-    uint32_t *inner_start;  /* [used] of its inner edges, a multiple of 8 */
-    uint32_t *inner_blocks; /* [used] blocks of 8 inner edges */
-    float *inner;           /* the lows of bins 1.., padded with NaN to blocks of 8:
-                             no x reaches it, +inf included */
-    float *low, *scale;     /* [rows] */
-    /* What NaN stands for: code (see below) of feature j. */
-    uint32_t *missing_row;  /* [used] */
-    uint32_t *missing_pair; /* [used] integer tables */
-    float *missing_value;   /* [used] float tables */
+    uint32_t features;           /* columns of x */
+    uint32_t used, rows;         /* features with a table row; table rows in all */
+    ft_encoder_feature *feature; /* [used] */
+    ft_bin *bin;                 /* [rows] */
+    float *inner; /* the lows of each feature's bins 1.., padded with NaN to blocks of 16: no
+                     x reaches it, +inf included */
 } ft_encoder;
 
 typedef struct ft_encoded {
@@ -123,8 +149,9 @@ typedef void ft_encode_fn(const ft_encoded *w, ft_store store, const float *x, u
 /* A kernel with the tile it wants its operands packed for. */
 typedef struct ft_gemm_kernel {
     ft_gemm_fn *run;
-    uint32_t mr, nr, kr; /* kr 1: plain rows, tail_nr may be any number */
+    uint32_t mr, nr, kr; /* nr a power of two; nr and kr 1: plain rows */
     uint32_t nibbles;    /* int4 stays two to a byte */
+    uint32_t column;     /* a layer of one output is packed as a row */
 } ft_gemm_kernel;
 
 /* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU
@@ -134,6 +161,8 @@ typedef struct ft_isa {
     uint64_t needs; /* bits of cpu.h */
     ft_gemm_kernel gemm;
     struct { ft_gemm_f32_fn *run; uint32_t nr; } gemm_f32;
+    ft_find_infinity_fn *find_infinity;
+    ft_scale_fn *scale;
     ft_encode_fn *encode;     /* integer table */
     ft_encode_fn *encode_f32; /* float table, FT_STORE_F32 only */
 } ft_isa;

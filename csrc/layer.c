@@ -10,7 +10,10 @@
 
 #define MAX_BINS 258
 #define MAX_GROUP_SCALE 63
-#define REQUANTIZED_LIMIT 1073741824.0 /* 2^30: well inside int32 on every CPU */
+/* What no output may reach: where it is rounded to an integer, well inside int32 on every CPU;
+ * where it stays float32, half of what float32 holds, so that no rounding on the way passes it. */
+#define INTEGER_LIMIT 0x1p30
+#define FLOAT_LIMIT 0x1p127
 
 /* A column's multiplier and offset, padded with 0 to whole panels of any ISA. */
 typedef struct affine {
@@ -90,10 +93,10 @@ static ft_status check_column(const ft_op *op, uint32_t n, const int8_t *w, cons
                        "they are %g and %g",
                        op->name, n, (double)mult, (double)add);
     const double sum = (double)((positive + negative) * op->amax_in);
-    if (!(sum * (double)mult + fabs((double)add) < REQUANTIZED_LIMIT))
+    if (!(sum * (double)mult + fabs((double)add) < (op->amax_out ? INTEGER_LIMIT : FLOAT_LIMIT)))
         return ft_fail(FT_ERR_FORMAT,
-                       "layer %s, output %" PRIu32 ": its value can pass 2^30 (mult %g, add %g)",
-                       op->name, n, (double)mult, (double)add);
+                       "layer %s, output %" PRIu32 ": its value can pass 2^%d (mult %g, add %g)",
+                       op->name, n, op->amax_out ? 30 : 127, (double)mult, (double)add);
     return FT_OK;
 }
 

@@ -11,9 +11,13 @@
  * 11, whose remainder is below r^12 / 12! < 7e-15. */
 static double exp_negative(double x) {
     if (x != x) return x;
-    if (x < LOWEST) x = LOWEST;
+    x = x > LOWEST ? x : LOWEST;
     const double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
-    const int32_t n = (int32_t)(x * 1.44269504088896338700 - 0.5); /* nearest: x is not > 0 */
+    /* Above 2^52 a double's spacing is 1: the sum rounds to the nearest integer n, which its low
+     * bits then hold. */
+    const double shift = 6755399441055744.0; /* 1.5 * 2^52 */
+    const double shifted = x * 1.44269504088896338700 + shift;
+    const double n = shifted - shift;
     const double r = (x - n * ln2_high) - n * ln2_low;
 
     /* Estrin's scheme: pairs, then fours, for a short chain of operations. */
@@ -27,7 +31,9 @@ static double exp_negative(double x) {
     const double low = (p01 + r2 * p23) + r4 * (p45 + r2 * p67);
     const double polynomial = low + r8 * (p89 + r2 * pab);
 
-    const uint64_t bits = (uint64_t)(n + 1023) << 52; /* 2^n, n in -217..0 */
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52; /* 2^n, n in -217..0 */
     double power;
     memcpy(&power, &bits, sizeof power);
     return polynomial * power;

@@ -19,7 +19,7 @@ static size_t bytes_of(const ft_op *op) {
         floats = 3 * (size_t)op->inputs;
     else if (op->kind == FT_OP_ENCODE_DENSE)
         floats = op->inputs + 2 * (size_t)e->rows + 8 * (size_t)e->used +
-                 2 * (size_t)op->encoded.n_padded;
+                 2 * (size_t)op->encoded.n_padded; /* a bin is two, a feature eight */
     else if (op->kind == FT_OP_DENSE)
         floats = op->bits == 32 ? op->dense_f32.n_padded : 2 * (size_t)op->dense.n_padded;
     return floats * sizeof(float) + op->dense.bytes + op->dense_f32.bytes + op->encoded.bytes;

@@ -117,19 +117,18 @@ typedef struct place {
     size_t width, column;
 } place;
 
-static place locate(uint32_t n, uint32_t n_padded, uint32_t nr, uint32_t tail_nr) {
-    const size_t start = n / nr * nr;
-    return (place){start, start + tail_nr == n_padded ? tail_nr : nr, n - start};
+static place locate(size_t n, size_t n_padded, size_t nr) {
+    size_t start = n / nr * nr, width;
+    while (n >= start + (width = ft_panel_width(nr, n_padded - start))) start += width;
+    return (place){start, width, n - start};
 }
 
-/* The last panel's width: what is left of n, rounded up to the unit panels are cut in. */
-static uint32_t tail_width(uint32_t n, uint32_t nr, uint32_t unit) {
-    const uint32_t left = n - (n - 1) / nr * nr;
-    return (uint32_t)round_up(left, unit);
+static uint32_t pad_columns(uint32_t n, uint32_t nr) {
+    return nr == 1 ? n : (uint32_t)round_up(n, 8);
 }
 
 static void pack_column(const ft_pack_spec *spec, uint32_t n, const ft_packed *out) {
-    const place p = locate(n, out->n_padded, out->nr, out->tail_nr);
+    const place p = locate(n, out->n_padded, out->nr);
     const size_t kr = out->kr;
     const int8_t *weights = spec->weights + (size_t)n * spec->k;
     uint8_t *panel = (uint8_t *)out->data + p.panel_start * out->k_padded / (1 + out->nibbles);
@@ -143,7 +142,7 @@ static void pack_column(const ft_pack_spec *spec, uint32_t n, const ft_packed *o
 }
 
 static void pack_scales(const ft_pack_spec *spec, uint32_t n, const ft_packed *out) {
-    const place p = locate(n, out->n_padded, out->nr, out->tail_nr);
+    const place p = locate(n, out->n_padded, out->nr);
     const size_t groups = (spec->k + spec->group - 1) / spec->group;
     int16_t *panel = out->scales + p.panel_start * groups * 2;
     for (size_t g = 0; g < groups; g++) {
@@ -159,15 +158,15 @@ ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *ou
     if (fault) return fault;
 
     const ft_gemm_kernel *kernel = &isa->gemm;
+    const int is_row = kernel->column && spec->n == 1 && !spec->group;
     out->n = spec->n;
     out->k = spec->k;
-    out->nr = kernel->nr;
-    out->kr = kernel->kr;
-    out->tail_nr = tail_width(spec->n, kernel->nr, kernel->kr == 1 ? 1 : 8);
-    out->n_padded = (spec->n - 1) / kernel->nr * kernel->nr + out->tail_nr;
-    out->k_padded = (uint32_t)round_up(spec->k, FT_PAD_K);
+    out->nr = is_row ? 1 : kernel->nr;
+    out->kr = is_row ? 1 : kernel->kr;
+    out->n_padded = pad_columns(spec->n, out->nr);
+    out->k_padded = (uint32_t)round_up(spec->k, is_row ? FT_PAD_COLUMN : FT_PAD_K);
     out->bits = spec->bits;
-    out->nibbles = spec->bits == 4 && kernel->nibbles;
+    out->nibbles = spec->bits == 4 && kernel->nibbles && !is_row;
     out->group = spec->group;
     out->amax = spec->amax;
 
@@ -209,8 +208,7 @@ int ft_pack_f32(const ft_isa *isa, const float *weights, const float *bias, uint
     out->n = n;
     out->k = k;
     out->nr = isa->gemm_f32.nr;
-    out->tail_nr = tail_width(n, out->nr, out->nr == 1 ? 1 : 8);
-    out->n_padded = (n - 1) / out->nr * out->nr + out->tail_nr;
+    out->n_padded = pad_columns(n, out->nr);
     out->bytes = (size_t)out->n_padded * k * sizeof(float);
     out->data = ft_alloc((size_t)out->n_padded * k, sizeof(float));
     out->bias = ft_alloc(out->n_padded, sizeof(float));
@@ -219,7 +217,7 @@ int ft_pack_f32(const ft_isa *isa, const float *weights, const float *bias, uint
         return -1;
     }
     for (uint32_t i = 0; i < n; i++) {
-        const place p = locate(i, out->n_padded, out->nr, out->tail_nr);
+        const place p = locate(i, out->n_padded, out->nr);
         float *panel = out->data + p.panel_start * k;
         for (size_t j = 0; j < k; j++)
             panel[j * p.width + p.column] = weights[(size_t)i * k + j];

@@ -5,70 +5,9 @@
 
 #include <string.h>
 
-/* Loops over values go in blocks of this many, which compilers turn into vector code at -O2
- * where they leave a loop of unknown length alone. */
-#define BLOCK 16
-
-static uint32_t pattern_of(float x) {
-    uint32_t pattern;
-    memcpy(&pattern, &x, sizeof pattern);
-    return pattern;
-}
-
-static uint32_t is_infinite(float x) {
-    return (pattern_of(x) & 0x7fffffff) == 0x7f800000;
-}
-
 size_t ft_refused_value(const ft_model *model, const float *x, size_t rows) {
     const size_t count = rows * model->features;
-    if (model->ops[0].kind == FT_OP_ENCODE_DENSE)
-        return count;
-    uint32_t any[BLOCK] = {0};
-    size_t at = 0;
-    for (; at + BLOCK <= count; at += BLOCK)
-        for (size_t i = 0; i < BLOCK; i++)
-            any[i] |= is_infinite(x[at + i]);
-    uint32_t found = 0;
-    for (size_t i = 0; i < BLOCK; i++)
-        found |= any[i];
-    if (found)
-        at = 0; /* search from the start, else only what is left */
-    while (at < count && !is_infinite(x[at]))
-        at++;
-    return at;
-}
-
-static float standardized(float x, float fill, float shift, float scale) {
-    const float centred = (x == x ? x : fill) - shift;
-    return centred * scale;
-}
-
-static void standardize(const ft_op *op, const float *restrict x, float *restrict y) {
-    const float *fill = op->fill, *shift = op->shift, *scale = op->scale;
-    size_t at = 0;
-    for (; at + BLOCK <= op->inputs; at += BLOCK)
-        for (size_t i = at; i < at + BLOCK; i++)
-            y[i] = standardized(x[i], fill[i], shift[i], scale[i]);
-    for (; at < op->inputs; at++)
-        y[at] = standardized(x[at], fill[at], shift[at], scale[at]);
-}
-
-/* Adding 2^23 leaves a value of 0..255, rounded to nearest even, in the low byte. */
-static uint8_t quantized(float v, float amax) {
-    v = v > 0.0f ? v : 0.0f;
-    v = v < amax ? v : amax;
-    return (uint8_t)pattern_of(v + 8388608.0f);
-}
-
-static void quantize(const ft_op *op, const float *restrict x, uint8_t *restrict y) {
-    const float *fill = op->fill, *shift = op->shift, *scale = op->scale;
-    const float amax = (float)op->amax_out;
-    size_t at = 0;
-    for (; at + BLOCK <= op->inputs; at += BLOCK)
-        for (size_t i = at; i < at + BLOCK; i++)
-            y[i] = quantized(standardized(x[i], fill[i], shift[i], scale[i]), amax);
-    for (; at < op->inputs; at++)
-        y[at] = quantized(standardized(x[at], fill[at], shift[at], scale[at]), amax);
+    return model->ops[0].kind == FT_OP_ENCODE_DENSE ? count : model->isa->find_infinity(x, count);
 }
 
 static ft_store store_of(const ft_op *op) {
@@ -81,13 +20,13 @@ static void run_op(const ft_model *model, const ft_op *op, size_t rows, const ch
     const ft_isa *isa = model->isa;
     switch (op->kind) {
     case FT_OP_STANDARDIZE:
+    case FT_OP_QUANTIZE: {
+        const ft_scaler scaler = {op->inputs, op->amax_out, op->shift, op->scale, op->fill};
         for (size_t i = 0; i < rows; i++)
-            standardize(op, (const float *)(in + i * in_stride), (float *)(out + i * op->stride));
+            isa->scale(&scaler, store_of(op), (const float *)(in + i * in_stride),
+                       out + i * op->stride);
         break;
-    case FT_OP_QUANTIZE:
-        for (size_t i = 0; i < rows; i++)
-            quantize(op, (const float *)(in + i * in_stride), (uint8_t *)(out + i * op->stride));
-        break;
+    }
     case FT_OP_ENCODE_DENSE: {
         ft_encode_fn *encode = op->bits == 32 ? isa->encode_f32 : isa->encode;
         for (size_t i = 0; i < rows; i++)

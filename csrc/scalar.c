@@ -4,6 +4,7 @@
  * fit int32, so the value is the mathematical one. */
 #include "kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Nearest integer, ties to even, for 0 <= v <= 255: above 2^23 a float's spacing is 1, so
@@ -79,25 +80,42 @@ static void gemm_f32(const ft_packed_f32 *w, size_t m, const float *a, size_t ld
     }
 }
 
-/* The bin of x and its value before rounding. */
-static float locate(const ft_encoder *e, size_t j, float x, float amax, uint32_t *row) {
-    uint32_t bin = 0;
-    for (uint32_t i = 0; i < 8 * e->inner_blocks[j]; i++)
-        bin += e->inner[e->inner_start[j] + i] <= x;
-    *row = e->row[j] + bin;
-    return clamp((x - e->low[*row]) * e->scale[*row], 0.0f, amax);
+static size_t find_infinity(const float *x, size_t count) {
+    size_t at = 0;
+    while (at < count && !isinf(x[at])) at++;
+    return at;
+}
+
+static void scale(const ft_scaler *s, ft_store store, const float *x, void *y) {
+    for (size_t i = 0; i < s->n; i++) {
+        const float centred = (x[i] == x[i] ? x[i] : s->fill[i]) - s->shift[i];
+        const float v = centred * s->scale[i];
+        if (store == FT_STORE_U8) ((uint8_t *)y)[i] = (uint8_t)quantize(v, s->out_amax);
+        else ((float *)y)[i] = v;
+    }
+}
+
+/* The table row of x and its value before rounding. */
+static float locate(const ft_encoder *e, const ft_encoder_feature *f, float x, float amax,
+                    uint32_t *row) {
+    *row = f->row;
+    for (uint32_t i = 0; i < 16 * f->inner_blocks; i++)
+        *row += e->inner[f->inner_start + i] <= x;
+    const ft_bin *bin = &e->bin[*row];
+    return clamp((x - bin->low) * bin->scale, 0.0f, amax);
 }
 
 static void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes, void *c) {
     const ft_encoder *e = w->encoder;
     uint32_t *rows = codes, *pairs = codes + e->used;
     for (size_t j = 0; j < e->used; j++) {
-        const float v = x[e->column[j]];
+        const ft_encoder_feature *f = &e->feature[j];
+        const float v = x[f->column];
         if (v != v) {
-            rows[j] = e->missing_row[j];
-            pairs[j] = e->missing_pair[j];
+            rows[j] = f->missing_row;
+            pairs[j] = f->missing_pair;
         } else {
-            const float value = locate(e, j, v, (float)w->amax, &rows[j]);
+            const float value = locate(e, f, v, (float)w->amax, &rows[j]);
             pairs[j] = w->amax | (uint32_t)round_even(value) << 16;
         }
     }
@@ -118,16 +136,17 @@ static void encode_f32(const ft_encoded *w, ft_store store, const float *x, uint
     const ft_encoder *e = w->encoder;
     uint32_t *rows = codes, *values = codes + e->used;
     for (size_t j = 0; j < e->used; j++) {
-        const float v = x[e->column[j]];
-        float value = e->missing_value[j];
-        if (v != v) rows[j] = e->missing_row[j];
-        else value = locate(e, j, v, 1.0f, &rows[j]);
+        const ft_encoder_feature *f = &e->feature[j];
+        const float v = x[f->column];
+        float value = f->missing_value;
+        if (v != v) rows[j] = f->missing_row;
+        else value = locate(e, f, v, 1.0f, &rows[j]);
         memcpy(&values[j], &value, sizeof value);
     }
     for (size_t n = 0; n < w->n_padded; n++) {
         float sum = w->add[n];
         for (size_t j = 0; j < e->used; j++) {
-            for (size_t row = e->row[j]; row < rows[j]; row++)
+            for (size_t row = e->feature[j].row; row < rows[j]; row++)
                 sum += w->table_f32[row * w->n_padded + n];
             float value;
             memcpy(&value, &values[j], sizeof value);
@@ -144,6 +163,8 @@ const ft_isa ft_isa_scalar = {
     .needs = 0,
     .gemm = {.run = gemm, .mr = 1, .nr = 1, .kr = 1, .nibbles = 0},
     .gemm_f32 = {.run = gemm_f32, .nr = 1},
+    .find_infinity = find_infinity,
+    .scale = scale,
     .encode = encode,
     .encode_f32 = encode_f32,
 };

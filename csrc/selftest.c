@@ -34,7 +34,7 @@ static int product(const ft_isa *isa, const ft_pack_spec *spec, ft_store store, 
     w.mult = ft_alloc(w.n_padded, sizeof(float));
     w.add = ft_alloc(w.n_padded, sizeof(float));
     const int ready = w.mult && w.add;
-    for (size_t n = 0; ready && n < N; n++) {
+    for (size_t n = 0; ready && n < spec->n; n++) {
         w.mult[n] = 0.001f * (float)(1 + n % 7);
         w.add[n] = (float)n;
     }
@@ -43,16 +43,17 @@ static int product(const ft_isa *isa, const ft_pack_spec *spec, ft_store store, 
     return ready;
 }
 
-static int gemm_agrees(const ft_isa *isa, uint32_t bits, int32_t limit, uint32_t group,
+/* For n outputs: N, or 1. */
+static int gemm_agrees(const ft_isa *isa, uint32_t n, uint32_t bits, int32_t limit, uint32_t group,
                        uint32_t amax) {
     random_state state = {bits * 131 + (uint32_t)limit * 17 + group * 3 + amax};
     int8_t weights[N * K];
-    uint8_t scales[N * ((K + 31) / 32)], a[M * K];
+    uint8_t scales[N * ((K + 31) / 32)], a[M * K + FT_PAD_COLUMN];
     int32_t expected[M * N], got[M * N];
     for (size_t i = 0; i < sizeof weights; i++) weights[i] = draw_weight(&state, limit);
     for (size_t i = 0; i < sizeof scales; i++) scales[i] = (uint8_t)(1 + draw(&state, 63));
     for (size_t i = 0; i < sizeof a; i++) a[i] = (uint8_t)(amax - draw(&state, amax / 2));
-    const ft_pack_spec spec = {weights, group ? scales : NULL, N, K, bits, group, amax};
+    const ft_pack_spec spec = {weights, group ? scales : NULL, n, K, bits, group, amax};
     for (size_t m = 1; m <= M; m += M - 1) {
         for (ft_store store = FT_STORE_I32; store <= FT_STORE_F32; store++) {
             if (!product(&ft_isa_scalar, &spec, store, m, a, expected)) return 0;
@@ -77,6 +78,35 @@ static int gemm_f32_agrees(const ft_isa *isa) {
         ft_pack_f32_free(&w);
     }
     return !memcmp(answers[0], answers[1], sizeof answers[0]);
+}
+
+static int scale_agrees(const ft_isa *isa) {
+    enum { COUNT = 2 * N + 5, PADDED = 88 }; /* vectors of 32, of 8, and a part of one */
+    random_state state = {11};
+    float shift[PADDED] = {0}, scale[PADDED] = {0}, fill[PADDED] = {0}, x[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        shift[i] = (float)draw(&state, 1001) * 0.01f;
+        scale[i] = (float)draw(&state, 1001) * 0.05f;
+        fill[i] = (float)i;
+        x[i] = i % 7 == 3 ? NAN : (float)draw(&state, 2001) * 0.01f - 5.0f;
+    }
+    x[1] = 3e38f;
+    x[40] = -3e38f;
+    const ft_scaler s = {COUNT, 127, shift, scale, fill};
+    for (ft_store store = FT_STORE_U8; store <= FT_STORE_F32; store++) {
+        float answers[2][PADDED];
+        ft_isa_scalar.scale(&s, store, x, answers[0]);
+        isa->scale(&s, store, x, answers[1]);
+        if (memcmp(answers[0], answers[1], COUNT * (store == FT_STORE_U8 ? 1 : sizeof(float))))
+            return 0;
+    }
+    for (size_t at = 0; at <= COUNT; at++) {
+        float y[COUNT + 1];
+        memcpy(y, x, sizeof x);
+        y[at] = at % 2 ? INFINITY : -INFINITY;
+        if (isa->find_infinity(y, COUNT) != at) return 0;
+    }
+    return 1;
 }
 
 static int encode_agrees(const ft_isa *isa, uint32_t amax) {
@@ -117,11 +147,13 @@ static int encode_agrees(const ft_isa *isa, uint32_t amax) {
 
 int ft_selftest(const ft_isa *isa) {
     for (uint32_t amax = 127; amax <= 255; amax += 128) {
-        for (int32_t limit = 127; limit >= 15; limit /= 2)
-            if (!gemm_agrees(isa, 8, limit, 0, amax)) return 0;
-        for (uint32_t group = 0; group <= 64; group += 32)
-            if (!gemm_agrees(isa, 4, 7, group, amax)) return 0;
+        for (uint32_t n = 1; n <= N; n += N - 1) {
+            for (int32_t limit = 127; limit >= 15; limit /= 2)
+                if (!gemm_agrees(isa, n, 8, limit, 0, amax)) return 0;
+            for (uint32_t group = 0; group <= 64; group += 32)
+                if (!gemm_agrees(isa, n, 4, 7, group, amax)) return 0;
+        }
     }
-    return gemm_f32_agrees(isa) && encode_agrees(isa, 127) && encode_agrees(isa, 255) &&
-           encode_agrees(isa, 1);
+    return gemm_f32_agrees(isa) && scale_agrees(isa) && encode_agrees(isa, 127) &&
+           encode_agrees(isa, 255) && encode_agrees(isa, 1);
 }

@@ -15,11 +15,12 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "metrics"},
+    {"_core", "columns", "metrics"},
     {"_info", "container", "encoding", "layers", "losses", "recalibration", "tables"},
     {"augmentation", "model"},
     {"export", "scorer", "training"},
-    {"estimators", "kernels"},
+    {"base", "kernels"},
+    {"estimators"},
     {"steps"},
     {"distillation", "pruning", "quantization"},
     {"demo"},
@@ -31,9 +32,10 @@ LEVEL = {module: level for level, group in enumerate(GROUPS) for module in group
 # Where a package beyond numpy is imported, inside functions only.
 OPTIONAL = {
     "augmentation": {"pyarrow"},
+    "base": {"sklearn"},
     "cli": {"lightgbm"},
+    "columns": {"pyarrow"},
     "demo": {"lightgbm", "sklearn"},
-    "estimators": {"sklearn"},
 }
 
 

@@ -103,6 +103,15 @@ def test_no_fused_multiply_add_in_the_extension():
     assert not FUSED.findall(code)
 
 
+def test_the_extension_runs_on_an_older_glibc():
+    if not sys.platform.startswith("linux") or shutil.which("objdump") is None:
+        pytest.skip("needs objdump and Linux")
+    symbols = run("objdump", "-T", _core.__file__).stdout
+    assert "PyInit__core" in symbols
+    versions = {tuple(map(int, v)) for v in re.findall(r"GLIBC_(\d+)\.(\d+)", symbols)}
+    assert all(version <= (2, 28) for version in versions), versions
+
+
 def test_embedding_in_c(tmp_path):
     parts = files.logistic(features=2)
     (tmp_path / "model.farthing").write_bytes(parts.dumps())

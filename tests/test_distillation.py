@@ -10,7 +10,7 @@ QUICK = farthing.Classifier(hidden=(8,), max_epochs=20, random_state=0)
 
 
 def teach(X, y):
-    return lightgbm.LGBMClassifier(n_estimators=40, num_leaves=7, verbose=-1).fit(X, y)
+    return lightgbm.LGBMClassifier(n_estimators=40, num_leaves=7, n_jobs=1, verbose=-1).fit(X, y)
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +112,9 @@ def test_temperature_and_alpha(teacher):
 
 
 def test_regression(teacher):
-    X, y = credit.data()
+    X, _ = credit.data()
     value = np.log(X[:, 0]) * 3e5
-    tree = lightgbm.LGBMRegressor(n_estimators=60, verbose=-1).fit(X, value)
+    tree = lightgbm.LGBMRegressor(n_estimators=60, n_jobs=1, verbose=-1).fit(X, value)
     student = farthing.distill(tree, X, value, hidden=(8,), random_state=0)
     assert isinstance(student, farthing.Regressor)
     assert student.score(X, value) > 0.95

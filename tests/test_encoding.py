@@ -131,6 +131,13 @@ def test_one_value_with_nearly_all_mass_keeps_a_bin():
         assert edges[0] == 0
 
 
+def test_whole_numbers_keep_twice_as_many_values():
+    codes = np.arange(33.0)[:, None].repeat(5, axis=0)
+    assert PiecewiseLinearEncoder(16).fit(codes).bins_[0] == 32
+    assert PiecewiseLinearEncoder(16).fit(codes + 0.5).bins_[0] <= 16
+    assert PiecewiseLinearEncoder(15).fit(codes).bins_[0] <= 15
+
+
 @given(
     st.integers(1, 20),
     arrays(
@@ -144,7 +151,8 @@ def test_edges_satisfy_the_format_whatever_the_data(n_bins, X):
     encoder = PiecewiseLinearEncoder(n_bins).fit(X)
     (edges,) = encoder.edges_
     assert edges.dtype == np.float32
-    assert len(edges) != 1 and len(edges) <= n_bins + 1
+    whole = (edges == np.floor(edges)).all()
+    assert len(edges) != 1 and len(edges) <= (2 if whole else 1) * n_bins + 1
     assert encoder.bins_[0] == max(len(edges) - 1, 0)
     width = np.diff(edges)
     assert (width > 0).all() and np.isfinite(width).all()
@@ -193,7 +201,7 @@ def test_standardizer_is_the_weighted_mean_and_deviation(rng):
     mean = np.average(X[known, 0], weights=weight[known])
     deviation = np.sqrt(np.average((X[known, 0] - mean) ** 2, weights=weight[known]))
     np.testing.assert_allclose(encoder.mean_, [mean, 0, 3], rtol=1e-5)
-    np.testing.assert_allclose(encoder.scale_, [1 / deviation, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(encoder.scale_, [1 / deviation, 1, 0], rtol=1e-5)
     positions = encoder.positions(X)
     assert np.array_equal(positions[:, 1], X[:, 1].astype(np.float32))
     median = (encoder.fill_[0] - encoder.mean_[0]) * encoder.scale_[0]

@@ -1,10 +1,12 @@
 import pickle
+import warnings
 
 import credit
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -64,6 +66,52 @@ def test_pickle_joblib_and_clone(tmp_path):
     assert clone(model).get_params() == model.get_params()
 
 
+@pytest.mark.parametrize("quantized", [False, True])
+def test_skops(quantized):
+    X, _ = credit.data()
+    model = credit.fitted()
+    modules = {"encoding.PiecewiseLinearEncoder", "estimators.Classifier", "layers.Dense"}
+    modules |= {"model.Model", "training.History"}
+    if quantized:
+        model = farthing.quantize(farthing.prune(model, sparsity=0.5), X)
+        modules.add("layers.QuantizedWeight")
+    data = skops.io.dumps(model)
+    trusted = skops.io.get_untrusted_types(data=data)
+    assert set(trusted) == {f"farthing.{name}" for name in modules}
+    copy = skops.io.loads(data, trusted=trusted)
+    assert np.array_equal(copy.predict_proba(X), model.predict_proba(X))
+    assert copy.get_params() == model.get_params()
+    assert copy.history_ == model.history_
+
+
+def test_callback_is_told_of_every_epoch():
+    X, y = credit.data()
+    told = []
+    model = farthing.Classifier(hidden=(4,), max_epochs=3, callback=told.append, random_state=0)
+    model.fit(X, y)
+    assert [told_once["epoch"] for told_once in told] == [1, 2, 3]
+    assert {told_once["max_epochs"] for told_once in told} == {3}
+    assert [told_once["loss"] for told_once in told] == model.history_.train_loss
+    losses = [told_once["validation_loss"] for told_once in told]
+    assert losses == model.history_.validation_loss and losses[-1] < losses[0]
+    told.clear()
+    model.fit(X[:500], y[:500])
+    assert [told_once["validation_loss"] for told_once in told] == [None] * 3
+
+
+def test_interrupted_by_the_callback_the_best_epoch_stays():
+    X, y = credit.data()
+
+    def interrupt(told):
+        if told["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    model = farthing.Classifier(hidden=(4,), max_epochs=9, callback=interrupt, random_state=0)
+    model.fit(X, y)
+    assert model.history_.interrupted and model.history_.epochs == 2
+    assert farthing.metrics.auc(y, model.predict_proba(X)[:, 1]) > 0.6
+
+
 def test_in_scikit_learn_tools():
     X, y = credit.data()
     pipe = make_pipeline(
@@ -110,19 +158,37 @@ def test_frames_are_checked_by_name():
         model.predict(frame[list(reversed(credit.FEATURES))])
     with pytest.raises(ValueError, match="now missing:\n- noise"):
         model.predict(frame.drop(columns="noise"))
+    with pytest.warns(UserWarning, match="does not have valid feature names") as told:
+        model.predict(X)
+    assert told[0].filename == __file__
+    nameless = farthing.Classifier(hidden=(4,), max_epochs=2, random_state=0).fit(X, y)
+    with pytest.warns(UserWarning, match="has feature names, but Classifier was fitted without"):
+        nameless.predict(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(frame)
+        nameless.predict(X)
 
 
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"hidden": 64}, "hidden"),
-        ({"hidden": (0,)}, "hidden"),
-        ({"encoder": "magic"}, "encoder"),
-        ({"n_bins": 0}, "n_bins"),
-        ({"max_epochs": 0}, "max_epochs"),
-        ({"learning_rate": 0}, "learning_rate"),
-        ({"dropout": 1.0}, "dropout"),
-        ({"early_stopping": "sometimes"}, "early_stopping"),
+        ({"hidden": 64}, r"hidden must be a tuple of widths such as \(64, 32\) or \(\), got 64"),
+        ({"hidden": (8, 0)}, r"hidden\[1\] must be an integer from 1 to 1048576, got 0"),
+        ({"hidden": (8.0,)}, r"hidden\[0\] must be an integer"),
+        ({"encoder": "magic"}, "encoder must be one of 'piecewise_linear', None, got 'magic'"),
+        ({"n_bins": 0}, "n_bins must be an integer from 1 to 258, got 0"),
+        ({"n_bins": 259}, "n_bins must be"),
+        ({"max_epochs": 0}, "max_epochs must be an integer >= 1, got 0"),
+        ({"patience": 0}, "patience must be an integer >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1 or 'auto', got 0"),
+        ({"learning_rate": 0}, r"learning_rate must be a number in \(0, inf\) or 'auto', got 0"),
+        ({"learning_rate": "fast"}, "learning_rate must be"),
+        ({"l2": -1}, r"l2 must be a number in \[0, inf\), got -1"),
+        ({"dropout": 1.0}, r"dropout must be a number in \[0, 1\), got 1.0"),
+        ({"early_stopping": "sometimes"}, "early_stopping must be one of 'auto', True, False"),
+        ({"decision_threshold": 2}, r"decision_threshold must be a number in \[0, 1\], got 2"),
+        ({"positive": "x"}, r"positive must be None or one of the labels \[0, 1\], got 'x'"),
         ({"random_state": "x"}, "random_state"),
     ],
 )
@@ -133,15 +199,41 @@ def test_bad_parameters_are_named(parameters, says):
 
 
 @pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"loss": "absolute"}, "loss must be one of 'squared', got 'absolute'"),
+        ({"solver": "magic"}, "solver must be one of None, 'exact', got 'magic'"),
+        ({"solver": "exact"}, r"'exact' needs hidden=\(\) .* got hidden=\(64, 32\)"),
+    ],
+)
+def test_bad_parameters_of_a_regressor_are_named(parameters, says):
+    X, y = credit.data()
+    with pytest.raises(ValueError, match=says):
+        farthing.Regressor(**parameters).fit(X, y)
+
+
+def test_parameters_are_set_by_name():
+    model = farthing.Classifier(hidden=(4,), n_bins=8)
+    assert model.set_params(n_bins=4, l2=0.5) is model
+    assert model.get_params()["n_bins"] == 4
+    assert repr(model) == "Classifier(hidden=(4,), n_bins=4, l2=0.5)"
+    with pytest.raises(ValueError, match=r"'bins' is no parameter of Classifier; .*'n_bins'"):
+        model.set_params(bins=4)
+
+
+@pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda X, y: (X, np.zeros_like(y)), "1 class found"),
+        (lambda X, y: (X, np.zeros_like(y)), "got 1 class: "),
         (lambda X, y: (X, np.arange(len(y)) % 3), "exactly two"),
         (lambda X, y: (X, np.where(y == 1, np.nan, 0.0)), "NaN"),
         (lambda X, y: (np.where(X == X[0, 0], np.inf, X), y), "column 0 contains infinity"),
         (lambda X, y: (X[:0], y[:0]), "0 sample"),
-        (lambda X, y: (X, y[:-1]), "y: expected 3000 values"),
+        (lambda X, y: (X, y[:-1]), "y must have 3000 values"),
         (lambda X, y: (X[None], y), "3 dimension"),
+        (lambda X, y: (X, None), "y must be given"),
+        (lambda X, y: (np.where(X == X[0, 0], "?", X.astype(object)), y), "X must hold numbers"),
+        (lambda X, y: ([[1.0, 2.0], [3.0]], y), "X must be a 2-D table"),
         (lambda X, y: (np.nan_to_num(X) * 0, y), "constant"),
     ],
 )
@@ -169,7 +261,7 @@ def test_eval_set_and_groups():
     model.fit(X[:2000], y[:2000], eval_set=(X[2000:], y[2000:]))
     assert len(model.history_.validation_loss) == model.history_.epochs > 0
     assert model.training_ == {"rows": 2000, "search_rows": 1000}
-    with pytest.raises(ValueError, match="eval_set: 4 features"):
+    with pytest.raises(ValueError, match=r"eval_set must have 5 features, .* got 4"):
         model.fit(X, y, eval_set=(X[:, :4], y))
     model.fit(X, y, groups=np.arange(3000) // 10)
     assert model.training_["search_rows"] % 10 == 0
@@ -201,8 +293,6 @@ def test_exact_solver_is_weighted_least_squares():
     expected = np.linalg.lstsq(design, y * np.sqrt(w), rcond=None)[0]
     np.testing.assert_allclose(line.coef_, expected[:3], rtol=1e-3)
     np.testing.assert_allclose(line.predict(X), X @ expected[:3] + expected[3], rtol=1e-3)
-    with pytest.raises(ValueError, match=r"'exact' needs hidden=\(\)"):
-        farthing.Regressor(solver="exact").fit(X, y)
 
 
 def test_regressor_works_on_any_scale():
@@ -225,3 +315,17 @@ def test_metadata_must_be_json(tmp_path):
 def test_unwritable_path(tmp_path):
     with pytest.raises(OSError, match="nowhere"):
         credit.fitted().save(tmp_path / "nowhere" / "m.farthing")
+
+
+def test_columns_that_never_varied_have_no_effect():
+    X, y = credit.data()
+    wide = np.column_stack([np.nan_to_num(X), np.full(len(X), 3.0), np.full(len(X), np.nan)])
+    for hidden in ((), (8,)):
+        model = farthing.Classifier(hidden=hidden, encoder=None, max_epochs=2, random_state=0)
+        model.fit(wide, y)
+        moved = wide.copy()
+        moved[:, 5], moved[:, 6] = 1e6, -7.0
+        assert np.array_equal(model.predict_proba(moved), model.predict_proba(wide))
+        small = farthing.quantize(model, wide)
+        assert np.array_equal(small.predict_proba(moved), small.predict_proba(wide))
+    assert not farthing.Classifier(hidden=(), encoder=None).fit(wide, y).coef_[0, 5:].any()

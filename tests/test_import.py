@@ -107,8 +107,8 @@ def test_the_module_is_a_command():
     flags = run("--cflags").stdout.split()
     assert len(flags) == 1
     assert (Path(flags[0].removeprefix("-I")) / "farthing.h").is_file()
-    folder, library = run("--libs").stdout.split()
-    assert library == "-lfarthing"
+    folder, *libraries = run("--libs").stdout.split()
+    assert libraries == ["-lfarthing", "-lm"]
     assert (Path(folder.removeprefix("-L")) / "libfarthing.a").is_file()
     helped = run("--help")
     assert helped.returncode == 0

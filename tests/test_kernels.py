@@ -261,8 +261,8 @@ def test_one_unit_stays_and_ties_go_by_position():
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
-        ({"sparsity": 1.2}, ValueError, "sparsity must be a number from 0 to 1, got 1.2"),
-        ({"sparsity": float("nan")}, ValueError, "sparsity must be a number from 0 to 1, got nan"),
+        ({"sparsity": 1.2}, ValueError, r"sparsity must be a number in \[0, 1\], got 1.2"),
+        ({"sparsity": float("nan")}, ValueError, r"sparsity must be a number in \[0, 1\], got nan"),
         ({"sparsity": "half"}, TypeError, "sparsity must be a number"),
         ({"norm": "l3"}, ValueError, "norm must be one of 'l1', 'l2', got 'l3'"),
         ({"pattern": "4by8"}, ValueError, "pattern must be 'unstructured' or a block"),

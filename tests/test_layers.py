@@ -86,7 +86,8 @@ def test_views_pass_gradients_straight_through(rng):
         def __call__(self, activation):
             return np.minimum(np.rint(activation * 8) / 8, self.limit)
 
-    def coarse(weight):
+    def coarse(weight, training=True):
+        assert training
         return np.rint(weight * 4) / 4
 
     dense = layer(rng, weight_view=coarse, output_view=Grid())
@@ -110,7 +111,7 @@ def test_copy_shares_nothing_and_drops_the_hooks(rng):
         mask=np.ones((4, 3), bool),
         quantized=quantized,
         output_scale=0.5,
-        weight_view=lambda weight: weight,
+        weight_view=lambda weight, training: weight,
         output_view=Clamp(),
     )
     twin = dense.copy()

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from farthing import FarthingError
-from farthing.losses import LOSSES, binary_cross_entropy, resolve_loss, squared_error
+from farthing.losses import (
+    LOSSES,
+    DistillationLoss,
+    binary_cross_entropy,
+    resolve_loss,
+    squared_error,
+)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -63,8 +69,40 @@ def test_inputs_stay_as_they_are(rng):
     assert all(np.array_equal(a, b) for a, b in zip((z, target, weight), before, strict=True))
 
 
+def test_distillation_gradient_is_the_finite_difference(rng):
+    loss = DistillationLoss(alpha=0.6, temperature=3.0)
+    z, target, weight = rng.normal(size=(4, 1)), rng.random((4, 2)), rng.random(4)
+    gradient = loss(z, target, weight)[1]
+    step = np.zeros_like(z)
+    for i in range(4):
+        step[:] = 0
+        step[i] = 1e-6
+        slope = (loss(z + step, target, weight)[0] - loss(z - step, target, weight)[0]) / 2e-6
+        assert gradient[i, 0] == pytest.approx(slope, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("temperature", [0.05, np.float64(2), 100])
+def test_distillation_loss_neither_overflows_nor_changes_type(temperature):
+    z = np.array([[30], [-30], [30], [0]], np.float32)
+    target = np.array([[1 - 1e-7, 1], [1e-30, 0], [1, 1], [0, 0]], np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        loss, gradient = DistillationLoss(np.float64(0.5), temperature)(z, target)
+    assert np.isfinite(loss) and np.isfinite(gradient).all()
+    assert gradient.dtype == np.float32
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 0, -1, 101, np.inf, np.nan, "a", True])
+def test_temperatures_that_make_no_sense_are_refused(temperature):
+    with pytest.raises(
+        (ValueError, TypeError), match=r"temperature must be a number in \[0.05, 100"
+    ):
+        DistillationLoss(alpha=0.5, temperature=temperature)
+
+
 def test_resolve_loss():
     assert resolve_loss("squared") is squared_error
     assert resolve_loss(squared_error) is squared_error
-    with pytest.raises(FarthingError, match=r"loss: got 'hinge', allowed are \['binary'"):
+    with pytest.raises(
+        FarthingError, match=r"loss must be one of \['binary', 'squared'\] .* got 'hinge'"
+    ):
         resolve_loss("hinge")

@@ -30,7 +30,7 @@ def test_build_repeats_by_seed(rng):
 
 
 def test_build_refuses_an_encoder_without_columns():
-    with pytest.raises(FarthingError, match="at least one must vary"):
+    with pytest.raises(FarthingError, match="X must have a column that varies"):
         Model.build(PiecewiseLinearEncoder().fit(np.ones((5, 2))))
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import farthing
-from farthing.quantization import quantize_weight
+from farthing.quantization import WeightFormat, WeightGrid, quantize_weight
 
 
 def scorer_of(model, tmp_path):
@@ -40,10 +40,9 @@ def by_hand(model, X):
         mult = (q.scale.astype(np.float64) * step_in / step).astype(np.float32)
         add = (layer.bias.astype(np.float64) / step).astype(np.float32)
         y = acc * mult + add
-        if layer.output_scale is None:
-            return (1 / (1 + np.exp(-y[:, 0].astype(np.float64)))).astype(np.float32)
         x = np.clip(np.rint(y), 0, amax).astype(np.int64)
         step_in = step
+    return (1 / (1 + np.exp(-y[:, 0].astype(np.float64)))).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_rows_of_zeros():
 
 
 def test_training_recovers_what_rounding_loses():
-    X, y = credit.data()
+    X, _ = credit.data()
     model = credit.fitted()
     reference = model.predict_proba(X)[:, 1]
     distance = []
@@ -118,6 +117,19 @@ def test_training_recovers_what_rounding_loses():
         small = farthing.quantize(model, X, weight_bits=4, training=training, calibrate=False)
         distance.append(np.abs(small.predict_proba(X)[:, 1] - reference).mean())
     assert distance[1] < 0.95 * distance[0]
+
+
+@pytest.mark.parametrize("group_size", [None, 32])
+def test_validation_judges_the_integers_that_are_delivered(group_size):
+    rng = np.random.default_rng(3)
+    grid = WeightGrid(WeightFormat(4, 64, group_size))
+    weight = rng.normal(size=(5, 70)).astype(np.float32)
+    grid(weight, True)
+    for _ in range(3):
+        weight += rng.normal(size=(5, 70), scale=0.3).astype(np.float32)
+        delivered = quantize_weight(weight, 4, group_size=group_size).dequantize()
+        assert not np.allclose(grid(weight, True), delivered, rtol=1e-5)
+        np.testing.assert_allclose(grid(weight, False), delivered, rtol=1e-5)
 
 
 def test_without_hidden_layers_no_rows_are_needed():
@@ -135,6 +147,29 @@ def test_standardised_inputs():
     assert np.abs(small.predict_proba(X) - model.predict_proba(X)).mean() < 0.01
     line = farthing.Regressor(hidden=(), encoder=None, solver="exact").fit(X, X[:, 3] * 2)
     np.testing.assert_allclose(farthing.quantize(line, X).coef_[3], 2.0, rtol=0.01)
+
+
+def test_outliers_do_not_take_the_grid_of_standardised_inputs():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 4))
+    X[:, 0] = np.exp(10 + 0.5 * X[:, 0])
+    y = (X[:, 1] + np.log(X[:, 0]) - 10 + rng.logistic(size=4000) * 0.3 > 0).astype(int)
+    X[:3, 0] = 5e7
+    model = farthing.Classifier(hidden=(16,), encoder=None, random_state=0).fit(X, y)
+    auc = [
+        farthing.metrics.auc(y, m.predict_proba(X)[:, 1])
+        for m in (model, farthing.quantize(model, X))
+    ]
+    assert auc[1] > auc[0] - 0.005
+
+
+def test_rare_values_of_standardised_inputs_stay_apart():
+    X = np.zeros((4000, 2))
+    X[:2, 0] = 5.0
+    X[:, 1] = np.random.default_rng(0).normal(size=4000)
+    line = farthing.Regressor(hidden=(), encoder=None, solver="exact").fit(X, X @ [2.0, 1.0])
+    small = farthing.quantize(line, X, weight_max=127, activation_bits=8)
+    np.testing.assert_allclose(small.predict([[5, 0], [0, 0]]), [10, 0], atol=0.1)
 
 
 def test_regressions_keep_their_units():
@@ -158,16 +193,21 @@ def test_models_and_the_input_stay_as_they_are():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"weight_bits": 5}, "weight_bits: got 5 for dense0, allowed are 8, 7, 6 and 4"),
-        ({"weight_bits": {"dense0": 8}}, "layer 'dense1' is missing"),
-        ({"weight_bits": {"dense9": 8}}, "unknown layer 'dense9'"),
-        ({"weight_bits": 7, "weight_max": 100}, "contradicts"),
+        ({"weight_bits": 5}, "weight_bits of dense0 must be one of 8, 7, 6, 4, got 5"),
+        ({"weight_bits": {"dense0": 8}}, "must name the layers .* got nothing for 'dense1'"),
+        ({"weight_bits": {"dense9": 8}}, "must name the layers .* got 'dense9'"),
+        (
+            {"weight_bits": 7, "weight_max": 100},
+            "weight_max must be 63 with weight_bits=7, got 100",
+        ),
         ({"weight_max": 128}, "weight_max"),
         ({"weight_max": 0}, "weight_max"),
         ({"activation_bits": 6}, "activation_bits"),
         ({"group_size": 16}, "group_size"),
         ({"training": "magic"}, "training"),
         ({"epochs": 0}, "epochs"),
+        ({"epochs": 3}, "epochs must be None without training"),
+        ({"group_size": 32}, "group_size must be None"),
     ],
     ids=str,
 )
@@ -178,7 +218,7 @@ def test_bad_arguments_are_named(arguments, says):
 
 
 def test_missing_rows_are_asked_for():
-    with pytest.raises(ValueError, match="X: is None"):
+    with pytest.raises(ValueError, match="X must be given"):
         farthing.quantize(credit.fitted())
-    with pytest.raises(ValueError, match="X: is None"):
+    with pytest.raises(ValueError, match="X must be given"):
         farthing.quantize(credit.fitted(), training="qat")

@@ -399,7 +399,7 @@ def test_standardized_target_starts_a_classifier_at_the_prior(rng):
         ({"sample_weight": np.zeros(600)}, "X: got negative, infinite or NaN weights or only"),
         ({"sample_weight": np.ones(3)}, r"X: weights have shape \(3,\)"),
         ({"validation": (np.zeros((2, 3)), np.zeros(3), None)}, "validation: got targets"),
-        ({"loss": "hinge"}, "loss: got 'hinge'"),
+        ({"loss": "hinge"}, "loss must be one of .* got 'hinge'"),
         ({"dropout": 1.0}, "dropout"),
         ({"dropout": -0.1}, "dropout"),
         ({"max_epochs": 0}, "max_epochs"),

@@ -5,38 +5,62 @@
 
 #include "avx2_store.h"
 
-/* The bin of x: how many inner edges it reaches.  The padding of inner edges is NaN, which
- * no x reaches; a NaN x reaches none. */
-AVX2_TEMPLATE uint32_t find_bin(const ft_encoder *e, size_t j, float x) {
-    const __m256 xs = _mm256_set1_ps(x);
-    const float *inner = e->inner + e->inner_start[j];
-    uint32_t bin = 0;
-    for (uint32_t block = 0; block < e->inner_blocks[j]; block++, inner += 8) {
-        const __m256 reached = _mm256_cmp_ps(xs, _mm256_loadu_ps(inner), _CMP_GE_OQ);
-        bin += (uint32_t)_mm_popcnt_u32((uint32_t)_mm256_movemask_ps(reached));
+/* How many of 16 edges x (all eight equal) reaches: none where it is NaN, and it reaches no
+ * edge that is NaN, which pads them.  Each reached edge is two bytes of the mask. */
+AVX2_TEMPLATE uint32_t reached(__m256 x, const float *edges) {
+    const __m256 low = _mm256_cmp_ps(x, _mm256_loadu_ps(edges), _CMP_GE_OQ);
+    const __m256 high = _mm256_cmp_ps(x, _mm256_loadu_ps(edges + 8), _CMP_GE_OQ);
+    const __m256i both = _mm256_packs_epi32(_mm256_castps_si256(low), _mm256_castps_si256(high));
+    return (uint32_t)_mm_popcnt_u32((uint32_t)_mm256_movemask_epi8(both)) / 2;
+}
+
+/* The table row of every feature and its value in the bin, not yet clamped, to `values`: NaN
+ * where x is, and where it is infinite and the feature has no bins.  Locals: a store to the
+ * results might change *e for all the compiler knows. */
+AVX2_TEMPLATE void find_rows(const ft_encoder *e, const float *x, uint32_t *rows,
+                             uint32_t *values) {
+    const ft_encoder_feature *f = e->feature;
+    const float *edges = e->inner;
+    const ft_bin *bins = e->bin;
+    const size_t used = e->used;
+    for (size_t j = 0; j < used; j++, f++) {
+        const float *inner = edges + f->inner_start;
+        const __m256 all = _mm256_broadcast_ss(x + f->column);
+        uint32_t row = f->row + reached(all, inner);
+        for (uint32_t block = 1; block < f->inner_blocks; block++)
+            row += reached(all, inner + 16 * block);
+        const float value = (_mm256_cvtss_f32(all) - bins[row].low) * bins[row].scale;
+        rows[j] = row;
+        memcpy(&values[j], &value, sizeof value);
     }
-    return bin;
 }
 
-/* (x - low) * scale clamped to [0, amax]; maxss and minss take their second operand where
- * the first is NaN or equal, as the contract's v > 0 ? v : 0 and v < amax ? v : amax do. */
-AVX2_TEMPLATE __m128 bin_value(const ft_encoder *e, uint32_t row, float x, float amax) {
-    const __m128 offset = _mm_sub_ss(_mm_set_ss(x), _mm_set_ss(e->low[row]));
-    const __m128 v = _mm_mul_ss(offset, _mm_set_ss(e->scale[row]));
-    return _mm_min_ss(_mm_max_ss(v, _mm_setzero_ps()), _mm_set_ss(amax));
+/* Which of the features j to j + 7 may be missing, a bit each. */
+AVX2_TEMPLATE uint32_t suspects(const ft_encoder *e, __m256 values, size_t j) {
+    const __m256 nan = _mm256_cmp_ps(values, values, _CMP_UNORD_Q);
+    const uint32_t mask = (uint32_t)_mm256_movemask_ps(nan);
+    return e->used - j < 8 ? mask & ((1u << (e->used - j)) - 1) : mask;
 }
 
-AVX2_TEMPLATE void find_pairs(const ft_encoded *w, const float *x, uint32_t *rows,
-                              uint32_t *pairs) {
+/* The codes of every feature: table rows, then pairs or values. */
+AVX2_TEMPLATE void find_codes(const int IS_FLOAT, const ft_encoded *w, const float *x,
+                              uint32_t *rows, uint32_t *values) {
     const ft_encoder *e = w->encoder;
-    const float amax = (float)w->amax;
-    for (size_t j = 0; j < e->used; j++) {
-        const float value = x[e->column[j]];
-        const uint32_t row = e->row[j] + find_bin(e, j, value);
-        const uint32_t f = (uint32_t)_mm_cvtss_si32(bin_value(e, row, value, amax));
-        const int missing = value != value;
-        rows[j] = missing ? e->missing_row[j] : row;
-        pairs[j] = missing ? e->missing_pair[j] : w->amax | f << 16;
+    const __m256 amax = _mm256_set1_ps((float)w->amax);
+    find_rows(e, x, rows, values);
+    for (size_t j = 0; j < e->used; j += 8) {
+        const __m256 v = _mm256_loadu_ps((const float *)(values + j));
+        const __m256i high = _mm256_slli_epi32(round8(v, amax), 16);
+        store256(values + j, IS_FLOAT ? _mm256_castps_si256(clamp8(v, amax))
+                                      : _mm256_or_si256(high, _mm256_set1_epi32((int)w->amax)));
+        for (uint32_t mask = suspects(e, v, j); mask; mask &= mask - 1) {
+            const size_t at = j + (size_t)__builtin_ctz(mask);
+            const ft_encoder_feature *f = &e->feature[at];
+            if (x[f->column] == x[f->column]) continue;
+            rows[at] = f->missing_row;
+            if (IS_FLOAT) memcpy(&values[at], &f->missing_value, sizeof *values);
+            else values[at] = f->missing_pair;
+        }
     }
 }
 
@@ -64,26 +88,12 @@ static AVX2_FN void encode(const ft_encoded *w, ft_store store, const float *x, 
                            void *c) {
     uint32_t *rows = codes, *pairs = codes + w->encoder->used;
     const avx2_output out = {store, w->mult, w->add, w->out_amax, w->relu};
-    find_pairs(w, x, rows, pairs);
+    find_codes(0, w, x, rows, pairs);
     size_t n = 0;
     for (; n + 64 <= w->n_padded; n += 64) sum_pairs(8, w, &out, rows, pairs, c, n);
     for (; n + 32 <= w->n_padded; n += 32) sum_pairs(4, w, &out, rows, pairs, c, n);
     for (; n + 16 <= w->n_padded; n += 16) sum_pairs(2, w, &out, rows, pairs, c, n);
     if (n < w->n_padded) sum_pairs(1, w, &out, rows, pairs, c, n);
-}
-
-AVX2_TEMPLATE void find_values(const ft_encoded *w, const float *x, uint32_t *rows,
-                               uint32_t *values) {
-    const ft_encoder *e = w->encoder;
-    for (size_t j = 0; j < e->used; j++) {
-        const float value = x[e->column[j]];
-        const uint32_t row = e->row[j] + find_bin(e, j, value);
-        const int missing = value != value;
-        const float v =
-            missing ? e->missing_value[j] : _mm_cvtss_f32(bin_value(e, row, value, 1.0f));
-        rows[j] = missing ? e->missing_row[j] : row;
-        memcpy(&values[j], &v, sizeof v);
-    }
 }
 
 /* Every column sums its terms in the order of k, as the scalar kernel does. */
@@ -94,8 +104,9 @@ AVX2_TEMPLATE void sum_values(const int NV, const ft_encoded *w, const uint32_t 
     __m256 acc[8];
     UNROLL for (int v = 0; v < NV; v++) acc[v] = _mm256_loadu_ps(w->add + n + 8 * v);
     for (size_t j = 0; j < e->used; j++) {
-        const float *entry = w->table_f32 + e->row[j] * stride + n;
-        for (uint32_t row = e->row[j]; row < rows[j]; row++, entry += stride) {
+        const uint32_t first = e->feature[j].row;
+        const float *entry = w->table_f32 + first * stride + n;
+        for (uint32_t row = first; row < rows[j]; row++, entry += stride) {
             UNROLL for (int v = 0; v < NV; v++)
                 acc[v] = _mm256_add_ps(acc[v], _mm256_loadu_ps(entry + 8 * v));
         }
@@ -117,7 +128,7 @@ static AVX2_FN void encode_f32(const ft_encoded *w, ft_store store, const float 
                                uint32_t *codes, void *c) {
     (void)store; /* always FT_STORE_F32 */
     uint32_t *rows = codes, *values = codes + w->encoder->used;
-    find_values(w, x, rows, values);
+    find_codes(1, w, x, rows, values);
     size_t n = 0;
     for (; n + 64 <= w->n_padded; n += 64) sum_values(8, w, rows, values, c, n);
     for (; n + 16 <= w->n_padded; n += 16) sum_values(2, w, rows, values, c, n);

@@ -15,35 +15,47 @@ AVX2_TEMPLATE __m256 scale_sums(const avx2_output *out, __m256i sums, size_t n) 
     return _mm256_add_ps(product, _mm256_loadu_ps(out->add + n));
 }
 
-/* Eight sums to eight bytes.  The loader keeps |sum * mult + add| < 2^30, so the conversion
- * is exact up to its rounding, and the saturating packs leave 0..255. */
-AVX2_TEMPLATE __m128i quantize8(const avx2_output *out, __m256i sums, size_t n) {
-    const __m256i v = _mm256_cvtps_epi32(scale_sums(out, sums, n));
+/* maxps and minps take their second operand where the first is NaN or equal, as the contract's
+ * v > 0 ? v : 0 and v < amax ? v : amax do. */
+AVX2_TEMPLATE __m256 clamp8(__m256 v, __m256 amax) {
+    return _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), amax);
+}
+
+/* Clamped first: v may lie outside of int32. */
+AVX2_TEMPLATE __m256i round8(__m256 v, __m256 amax) { return _mm256_cvtps_epi32(clamp8(v, amax)); }
+
+/* Eight int32 to eight bytes in the low half, saturated. */
+AVX2_TEMPLATE __m128i pack8(__m256i v) {
     const __m128i words =
         _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     return _mm_packus_epi16(words, words);
 }
 
-/* The same for 32 sums: packs work within 128-bit halves, the permutation sorts them. */
-AVX2_TEMPLATE __m256i quantize32(const avx2_output *out, const __m256i *sums, size_t n) {
-    __m256i v[4];
-    UNROLL for (int i = 0; i < 4; i++)
-        v[i] = _mm256_cvtps_epi32(scale_sums(out, sums[i], n + 8 * (size_t)i));
+/* The same for 32: packs work within 128-bit halves, the permutation sorts them. */
+AVX2_TEMPLATE __m256i pack32(const __m256i *v) {
     const __m256i bytes =
         _mm256_packus_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
     return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* The loader keeps |sum * mult + add| < 2^30, so the conversion is exact up to its rounding;
+ * the packs saturate to 0..255. */
+AVX2_TEMPLATE __m256i round_sums(const avx2_output *out, __m256i sums, size_t n) {
+    return _mm256_cvtps_epi32(scale_sums(out, sums, n));
 }
 
 AVX2_TEMPLATE void store_u8(const int NV, const avx2_output *out, const __m256i *sums, uint8_t *c,
                             size_t n) {
     const __m256i amax = _mm256_set1_epi8((char)out->out_amax);
     if (NV == 4) {
-        store256(c + n, _mm256_min_epu8(quantize32(out, sums, n), amax));
+        __m256i v[4];
+        UNROLL for (int i = 0; i < 4; i++) v[i] = round_sums(out, sums[i], n + 8 * (size_t)i);
+        store256(c + n, _mm256_min_epu8(pack32(v), amax));
         return;
     }
     UNROLL for (int i = 0; i < NV; i++) {
         const size_t at = n + 8 * (size_t)i;
-        const __m128i bytes = quantize8(out, sums[i], at);
+        const __m128i bytes = pack8(round_sums(out, sums[i], at));
         _mm_storel_epi64((__m128i *)(c + at), _mm_min_epu8(bytes, _mm256_castsi256_si128(amax)));
     }
 }
@@ -54,6 +66,22 @@ AVX2_TEMPLATE void store_f32(const int NV, const avx2_output *out, const __m256i
         const size_t at = n + 8 * (size_t)i;
         const __m256 v = scale_sums(out, sums[i], at);
         _mm256_storeu_ps(c + at, out->relu ? _mm256_max_ps(v, _mm256_setzero_ps()) : v);
+    }
+}
+
+/* The sum of a layer's only output, in the lowest element. */
+AVX2_TEMPLATE void store_sum(const avx2_output *out, __m128i sum, void *c) {
+    if (out->store == FT_STORE_I32) {
+        *(int32_t *)c = _mm_cvtsi128_si32(sum);
+        return;
+    }
+    const __m128 product = _mm_mul_ss(_mm_cvtepi32_ps(sum), _mm_load_ss(out->mult));
+    const __m128 v = _mm_add_ss(product, _mm_load_ss(out->add));
+    if (out->store == FT_STORE_U8) {
+        const int rounded = _mm_cvtss_si32(v), amax = (int)out->out_amax;
+        *(uint8_t *)c = (uint8_t)(rounded < 0 ? 0 : rounded > amax ? amax : rounded);
+    } else {
+        _mm_store_ss(c, out->relu ? _mm_max_ss(v, _mm_setzero_ps()) : v);
     }
 }
 

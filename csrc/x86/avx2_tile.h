@@ -123,9 +123,7 @@ AVX2_TEMPLATE void tile_nibbles(const int OFFSET, const int NV, size_t k, const 
         const size_t end = k - begin < scales->chain ? k : begin + scales->chain;
         const int16_t *scale = scales->first + (begin >> scales->shift) * scales->stride;
         __m256i sum[AVX2_NV];
-        UNROLL for (int v = 0; v < NV; v++)
-            sum[v] = OFFSET ? _mm256_set1_epi32(*starts) : _mm256_setzero_si256();
-        if (OFFSET) starts++;
+        UNROLL for (int v = 0; v < NV; v++) sum[v] = _mm256_setzero_si256();
         for (size_t at = begin; at < end; at += 8, a += 8, b += 32 * NV) {
             const __m256i x0 = broadcast32(a), x1 = broadcast32(a + 4);
             UNROLL for (int v = 0; v < NV; v++) {
@@ -140,8 +138,11 @@ AVX2_TEMPLATE void tile_nibbles(const int OFFSET, const int NV, size_t k, const 
                 KEEP_IN_REGISTER(sum[v]);
             }
         }
-        UNROLL for (int v = 0; v < NV; v++)
+        const __m256i start = OFFSET ? _mm256_set1_epi32(*starts++) : _mm256_setzero_si256();
+        UNROLL for (int v = 0; v < NV; v++) {
+            if (OFFSET) sum[v] = _mm256_add_epi16(sum[v], start);
             acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(sum[v], load256(scale + 16 * v)));
+        }
     }
 }
 

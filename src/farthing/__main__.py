@@ -6,7 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FLAGS = {
     "--cflags": f"-I{HERE / 'include'}",
-    "--libs": f"-L{HERE / 'lib'} -lfarthing",
+    "--libs": f"-L{HERE / 'lib'} -lfarthing -lm",
 }
 
 if len(sys.argv) > 1 and set(sys.argv[1:]) <= set(FLAGS):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from farthing.tables import column_names, row_count, take_rows
-
 __all__ = ["munge"]
 
 # Neighbours are looked for within random blocks of so many rows: the cost stays linear in
 # the number of rows, and a neighbour among 4,096 is near enough to mix with.
 BLOCK = 4096
+# Whole numbers of at most so many distinct values may be codes: they are swapped, not blurred.
+MOST_CODES = 64
+# float64 holds every whole number up to here; longer ones are identifiers and are swapped.
+MOST_WHOLE = 2**53
 
 
 def _rank_scaled(matrix: np.ndarray) -> np.ndarray:
@@ -43,30 +45,185 @@ def nearest_rows(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return nearest
 
 
-def _mixed(own, other, swap: np.ndarray, local_variance: float, rng: np.random.Generator):
-    """One column: where `swap`, the neighbour's value, blurred by the distance to it.
+class _Arrays:
+    """How the columns of a container are read, taken from and put back: numpy's way."""
 
-    Only floating or integer numbers are blurred, within the column's range, whole numbers
-    staying whole; anything else (text, categories, booleans, dates) is taken as it is.
+    @staticmethod
+    def columns(X) -> list:
+        return list(np.asarray(X).T)
+
+    @staticmethod
+    def take(column, index: np.ndarray):
+        """A copy of the values at `index`, of the same type."""
+        return column[index]
+
+    @staticmethod
+    def numbers(column) -> tuple[np.ndarray, np.ndarray] | None:
+        """Values and which of them are not null; None for anything but plain numbers."""
+        if column.dtype.kind not in "iuf":
+            return None
+        return column, np.ones(len(column), bool)
+
+    @staticmethod
+    def put(column, rows: np.ndarray, values: np.ndarray):
+        """`column`, which may change in place, with `values` of its own type in `rows`."""
+        column[rows] = values
+        return column
+
+    @staticmethod
+    def table(X, columns: list):
+        """The container of `X`, holding `columns`."""
+        out = np.empty_like(np.asarray(X))
+        for j, column in enumerate(columns):
+            out[:, j] = column
+        return out
+
+
+class _Lists(_Arrays):
+    """Lists of rows: a column of numbers is an array, any other one of objects."""
+
+    @staticmethod
+    def columns(X) -> list:
+        columns = []
+        for cells in zip(*X, strict=True):
+            column = np.array(cells)
+            plain = column.dtype.kind in "iufb"
+            columns.append(column if plain else np.array(cells, dtype=object))
+        return columns
+
+    @staticmethod
+    def table(X, columns: list):
+        return [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+
+
+class _Pandas:
+    """By position, so that any column labels will do."""
+
+    @staticmethod
+    def columns(X) -> list:
+        return [X.iloc[:, j] for j in range(X.shape[1])]
+
+    @staticmethod
+    def take(column, index):
+        return column.iloc[index].set_axis(column.index)
+
+    @staticmethod
+    def numbers(column):
+        # A sparse column cannot be assigned to.
+        if column.dtype.kind not in "iuf" or hasattr(column, "sparse"):
+            return None
+        plain = getattr(column.dtype, "numpy_dtype", column.dtype)
+        return column.to_numpy(plain, na_value=0), column.notna().to_numpy()
+
+    @staticmethod
+    def put(column, rows, values):
+        column.iloc[rows] = values
+        return column
+
+    @staticmethod
+    def table(X, columns):
+        out = X.copy()
+        for j, column in enumerate(columns):
+            out.isetitem(j, column)
+        return out
+
+
+class _Polars:
+    @staticmethod
+    def columns(X) -> list:
+        return X.get_columns()
+
+    @staticmethod
+    def take(column, index):
+        return column.gather(index)
+
+    @staticmethod
+    def numbers(column):
+        kind = column.dtype
+        # numpy has no whole numbers of 128 bits.
+        if not (kind.is_integer() or kind.is_float()) or str(kind).endswith("128"):
+            return None
+        return column.fill_null(0).to_numpy(), column.is_not_null().to_numpy()
+
+    @staticmethod
+    def put(column, rows, values):
+        return column.scatter(rows, values)
+
+    @staticmethod
+    def table(X, columns):
+        return X.with_columns(columns)
+
+
+class _Arrow:
+    """Tables and record batches."""
+
+    @staticmethod
+    def columns(X) -> list:
+        return X.columns
+
+    @staticmethod
+    def take(column, index):
+        return column.take(index)
+
+    @staticmethod
+    def numbers(column):
+        from pyarrow import types
+
+        if not (types.is_integer(column.type) or types.is_floating(column.type)):
+            return None
+        known = column.is_valid().to_numpy(zero_copy_only=False)
+        return column.fill_null(0).to_numpy(zero_copy_only=False), known
+
+    @staticmethod
+    def put(column, rows, values):
+        import pyarrow
+        from pyarrow import compute
+
+        where = np.zeros(len(column), bool)
+        where[rows] = True
+        spread = np.zeros(len(column), values.dtype)
+        spread[rows] = values
+        return compute.if_else(
+            pyarrow.array(where), pyarrow.array(spread, type=column.type), column
+        )
+
+    @staticmethod
+    def table(X, columns):
+        return type(X).from_arrays(columns, schema=X.schema)
+
+
+def _container(X):
+    if hasattr(X, "iloc"):
+        return _Pandas
+    if hasattr(X, "column_names"):
+        return _Arrow
+    if hasattr(X, "get_columns"):
+        return _Polars
+    return _Lists if isinstance(X, (list, tuple)) else _Arrays
+
+
+def _blurred(values, known, near, local_variance: float, rng) -> np.ndarray | None:
+    """Every row's near value plus noise, in the type and range of `values`; None for codes.
+
+    Whole numbers stay whole. Rows that are not `known`, or have a near row that is not,
+    hold nothing of use.
     """
-    own, other = np.asarray(own), np.asarray(other)
-    mixed = np.where(swap, other, own)
-    if own.dtype.kind not in "iuf":
-        return mixed
-    known = own[~np.isnan(own)] if own.dtype.kind == "f" else own
-    if not len(known):
-        return mixed
-    whole = own.dtype.kind != "f" or bool((known == np.floor(known)).all())
-    if whole and len(np.unique(known[:BLOCK])) <= 16:
-        return mixed
-    noise = rng.standard_normal(len(own)) * np.abs(own.astype(np.float64) - other) / local_variance
-    blurred = other + noise
+    some = values[known]
+    if not len(some):
+        return None
+    whole = values.dtype.kind != "f" or bool((some == np.floor(some)).all())
+    if whole and len(np.unique(some[:BLOCK])) <= MOST_CODES:
+        return None
+    low, high = some.min(), some.max()
+    if values.dtype.kind != "f" and (low < -MOST_WHOLE or high > MOST_WHOLE):
+        return None
+    own, other = np.where(known, values, low), np.where(known, values, low)[near]
+    with np.errstate(over="ignore"):  # a difference beyond float64 ends at `low` or `high`
+        spread = np.abs(own.astype(np.float64) - other) / local_variance
+        mixed = other + rng.standard_normal(len(own)) * spread
     if whole:
-        blurred = np.rint(blurred)
-    blurred = np.clip(blurred, known.min(), known.max())
-    use = swap & ~np.isnan(blurred)
-    mixed[use] = blurred[use].astype(own.dtype)
-    return mixed
+        mixed = np.rint(mixed)
+    return np.clip(mixed, low, high).astype(values.dtype)
 
 
 def munge(
@@ -81,48 +238,29 @@ def munge(
     """`copies` augmented tables in the container of `X`, each with as many rows.
 
     X: the user's table; matrix: the same rows as float32 (n, features), for distances. Every
-    value of a row is replaced with `probability` by that of a near row plus normal noise
-    of standard deviation |difference| / `local_variance`. Yields one table at a time.
+    value of a row is replaced with `probability` by that of a near row. Floating and integer
+    numbers get normal noise on top, of standard deviation |difference| / `local_variance`;
+    anything else (text, categories, booleans, dates, codes, nulls) is taken as it is. Types,
+    names and categories stay, and the same seed draws the same values in every container.
+    Yields one table at a time.
     """
     if not copies:
         return
-    neighbours = nearest_rows(matrix, rng)
+    near = nearest_rows(matrix, rng)
+    container = _container(X)
+    columns = container.columns(X)
     for _ in range(copies):
-        near = take_rows(X, neighbours)
-        if column_names(X) is not None:
-            yield _mixed_table(X, near, local_variance, probability, rng)
-            continue
-        own, other = np.asarray(X), np.asarray(near)
-        swap = rng.random(own.shape) < probability
-        mixed = np.empty_like(own)
-        for j in range(own.shape[1]):
-            mixed[:, j] = _mixed(own[:, j], other[:, j], swap[:, j], local_variance, rng)
-        yield mixed
-
-
-def _mixed_table(X, near, local_variance, probability, rng):
-    """The same for a pandas, polars or Arrow table: dtypes and categories stay."""
-    names = column_names(X)
-    n = row_count(X)
-    swaps = {name: rng.random(n) < probability for name in names}
-    if hasattr(X, "iloc"):
-        out = X.copy()
-        for name in names:
-            if X[name].dtype.kind in "iuf":
-                mixed = _mixed(
-                    X[name].to_numpy(), near[name].to_numpy(), swaps[name], local_variance, rng
-                )
-                out[name] = mixed.astype(X[name].to_numpy().dtype)
-            else:
-                other = near[name].set_axis(X.index)
-                out[name] = X[name].where(~swaps[name], other).astype(X[name].dtype)
-        return out
-    columns = {}
-    for name in names:
-        own, other = X[name].to_numpy(), near[name].to_numpy()
-        columns[name] = _mixed(own, other, swaps[name], local_variance, rng)
-    if hasattr(X, "schema") and hasattr(X, "column_names"):
-        import pyarrow
-
-        return pyarrow.table(columns).cast(X.schema)
-    return type(X)(columns, schema=X.schema)
+        swaps = rng.random((len(near), len(columns))) < probability
+        mixed = []
+        for column, swap in zip(columns, swaps.T, strict=True):
+            new = container.take(column, np.where(swap, near, np.arange(len(near))))
+            numbers = container.numbers(column)
+            if numbers is not None:
+                values, known = numbers
+                known = known & np.isfinite(values)
+                blurred = _blurred(values, known, near, local_variance, rng)
+                if blurred is not None:
+                    rows = np.flatnonzero(swap & known & known[near])
+                    new = container.put(new, rows, blurred[rows])
+            mixed.append(new)
+        yield container.table(X, mixed)

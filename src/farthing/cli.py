@@ -26,16 +26,7 @@ def _demo(arguments) -> int:
         return 0
     print(run.table(rows))
     print()
-    print(
-        "AUC, interval, difference and slope on the final 20 % of the rows, which nothing else has seen."
-    )
-    print(
-        f"verdict: non-inferiority to the teacher at a margin of {run.MARGIN} AUC, one-sided 95 % (DeLong)."
-    )
-    print(
-        "file, table: bytes of the saved file and of the first layer in memory. One thread; p50 and p99 of one row"
-    )
-    print(f"({run.ROTATED_ROWS} rows in rotation), rows a second at batch {run.BATCH}.")
+    print(run.LEGEND)
     return 0
 
 
@@ -48,9 +39,8 @@ def _info(arguments) -> int:
     else:
         width = max(map(len, facts))
         for key, value in facts.items():
-            print(
-                f"{key.ljust(width)}  {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
-            )
+            text = (", ".join(value) or "none") if isinstance(value, list) else value
+            print(f"{key.ljust(width)}  {text}")
     return 0
 
 
@@ -74,9 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="farthing", description="Small, fast machine-learning models."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo = commands.add_parser(
-        "demo", help="distil, compress, judge and time a credit model", description=_demo.__doc__
-    )
+    demo = commands.add_parser("demo", help="distil, compress, judge and time a credit model")
     from farthing.demo.data import DEFAULT_PATH
 
     demo.add_argument(

@@ -42,15 +42,13 @@ def dumps(tensors: Iterable[tuple[str, np.ndarray]]) -> bytes:
     entries, blobs, offset = [], [], 0
     for name, tensor in tensors:
         if not re.fullmatch(r"[a-z0-9_.]{1,64}", name):
-            raise FarthingError(f"a tensor's name is 1 to 64 characters a-z 0-9 _ . , got {name!r}")
+            raise FarthingError(f"a tensor's name must match [a-z0-9_.]{{1,64}}, got {name!r}")
         if np.ndim(tensor) not in (1, 2):
-            raise FarthingError(f"{name}: expected 1 or 2 dimensions, got {np.ndim(tensor)}")
+            raise FarthingError(f"{name} must have 1 or 2 dimensions, got {np.ndim(tensor)}")
         array = np.ascontiguousarray(tensor)
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         if array.dtype not in _NAMES:
-            raise TypeError(
-                f"{name}: dtype must be uint8, int8, int32 or float32, got {array.dtype}"
-            )
+            raise TypeError(f"{name} must be uint8, int8, int32 or float32, got {array.dtype}")
         blob = array.tobytes()
         shape = ",".join(map(str, np.shape(tensor)))
         entries.append(

@@ -8,7 +8,8 @@ import numpy as np
 
 from farthing._validate import FarthingError, check_fraction, check_integer
 from farthing.augmentation import munge
-from farthing.estimators import Classifier, Estimator, HeldOut, Regressor
+from farthing.base import Estimator, HeldOut
+from farthing.estimators import Classifier, Regressor
 from farthing.losses import DistillationLoss
 from farthing.tables import (
     as_labels,

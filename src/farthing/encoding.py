@@ -90,12 +90,15 @@ def _quantiles(distinct: np.ndarray, mass: np.ndarray, probabilities) -> np.ndar
 
 
 def _compressed_edges(distinct: np.ndarray, mass: np.ndarray, n_edges: int) -> np.ndarray:
-    """At most ``n_edges`` of the distinct values.
+    """At most ``n_edges`` of the distinct values; all of them where they look like codes.
 
     The compressed histogram: a value that holds more than its share of the mass is an edge
     by itself, the others are quantiles of the rest, from its 0.1 % to its 99.9 % quantile.
     """
-    if len(distinct) <= n_edges:
+    # Whole numbers may be codes, each with an effect of its own, which no quantile of their
+    # order keeps: up to twice the bins separate all of them.
+    codes = 2 * n_edges - 1 if (distinct == np.floor(distinct)).all() else n_edges
+    if len(distinct) <= min(codes, _MOST_BINS + 1):
         return distinct
     rest = mass.copy()
     spare = n_edges
@@ -129,12 +132,13 @@ class PiecewiseLinearEncoder:
 
     The columns before the bin of the value are 1, the value's own is how far it lies in the
     bin, the later ones are 0, so the first layer sees a piecewise-linear function of every
-    feature.  A feature with at most ``n_bins + 1`` distinct values has all of them as edges,
-    which makes every one of them separable; else values that hold much of the weight are
-    edges, and so are weighted quantiles of the rest.  NaN takes a column of its own where ``fit``
-    saw NaN, else the weighted median.  A feature without two distinct values has no bins.
+    feature.  A feature with at most ``n_bins + 1`` distinct values, or ``2 n_bins + 1`` whole
+    numbers, has all of them as edges, which makes every one of them separable; else values that
+    hold much of the weight are edges, and so are weighted quantiles of the rest.  NaN takes a
+    column of its own where ``fit`` saw NaN, else the weighted median.  A feature without two
+    distinct values has no bins.
 
-    n_bins: at most this many bins a feature, 1..258.
+    n_bins: at most this many bins a feature, 1..258; whole numbers may take twice as many.
 
     After ``fit``: ``edges_`` (a list of float32 arrays, T + 1 edges or none), ``bins_``
     (int32, T), ``fill_`` (float32, what NaN stands for; NaN where it has its own column),
@@ -267,8 +271,8 @@ class Standardizer:
 
     After ``fit``: ``mean_``, ``scale_`` (one over the weighted standard deviation) and
     ``fill_`` (the weighted median, which NaN takes), float32 (features,), and
-    ``n_features_``.  A column that lies in [0, 1] is left as it is (mean 0, scale 1), and a
-    constant one has scale 1.
+    ``n_features_``.  A column that lies in [0, 1] is left as it is (mean 0, scale 1); one
+    without two distinct values has scale 0, since nothing was learnt of it.
 
     >>> encoder = Standardizer().fit([[2.0, 0.5], [4.0, 1.0]])
     >>> encoder.positions([[2.0, 0.5], [np.nan, 1.0]])
@@ -288,7 +292,7 @@ class Standardizer:
         n_features = X.shape[1]
         self.n_features_ = n_features
         self.mean_ = np.zeros(n_features, np.float32)
-        self.scale_ = np.ones(n_features, np.float32)
+        self.scale_ = np.zeros(n_features, np.float32)
         self.fill_ = np.zeros(n_features, np.float32)
         for j, column in enumerate(X.T):
             known = ~np.isnan(column)
@@ -296,7 +300,11 @@ class Standardizer:
             if len(distinct) == 0:
                 continue
             self.fill_[j] = _quantiles(distinct, mass, 0.5)
+            if len(distinct) == 1:
+                self.mean_[j] = distinct[0]
+                continue
             if distinct[0] >= 0 and distinct[-1] <= 1:
+                self.scale_[j] = 1
                 continue
             values = distinct.astype(np.float64)
             share = mass / mass.sum()
@@ -305,8 +313,8 @@ class Standardizer:
             self.mean_[j] = mean
             with np.errstate(over="ignore", divide="ignore"):
                 scale = np.float32(1 / deviation)
-            if len(distinct) > 1 and np.isfinite(scale) and scale > 0:
-                self.scale_[j] = scale
+            # A spread too small for 1 / deviation to be finite: in its own units.
+            self.scale_[j] = scale if np.isfinite(scale) and scale > 0 else 1
         return self
 
     @property
@@ -326,8 +334,12 @@ class Standardizer:
             raise FarthingError("high: got values that are not above low, allowed are larger ones")
         other = Standardizer()
         other.n_features_ = self.n_features_
-        other.mean_ = (self.mean_ + low / self.scale_).astype(np.float32)
-        other.scale_ = (self.scale_ / (high - low)).astype(np.float32)
+        known = self.scale_ != 0
+        offset = np.divide(low, self.scale_, out=np.zeros_like(low), where=known)
+        other.mean_ = (self.mean_ + offset).astype(np.float32)
+        with np.errstate(over="ignore"):
+            scale = (self.scale_ / (high - low)).astype(np.float32)
+        other.scale_ = np.where(np.isfinite(scale), scale, 0).astype(np.float32)
         other.fill_ = self.fill_.copy()
         return other
 

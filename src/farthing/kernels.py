@@ -85,6 +85,16 @@ def matmul(x: np.ndarray, packed: Packed, out: np.ndarray | None = None) -> np.n
     return out
 
 
+def drop_count(sparsity: float, units: int, stay: int = 1) -> int:
+    """How many of `units` go at a sparsity: ``round(sparsity * units)``, halves to even, but
+    `stay` of them always stay.
+
+    >>> drop_count(0.5, 5), drop_count(0.5, 7), drop_count(1.0, 8)
+    (2, 4, 7)
+    """
+    return min(round(sparsity * units), units - stay)
+
+
 def prune_mask(
     weights: np.ndarray, sparsity: float, pattern: str = "unstructured", norm: str = "l1"
 ) -> np.ndarray:
@@ -93,8 +103,8 @@ def prune_mask(
     weights: float (n, k), finite.  pattern: "unstructured" (every weight is a unit) or a block
     such as "4x8": 4 outputs by 8 inputs, short at the edges.  norm: "l1" (sum of \\|w\\|) or
     "l2" (square root of the sum of squares); for single weights both give the same order.
-    ``round(sparsity * units)`` units go (halves to even), yet one always stays; of equal norms
-    the first in row-major order goes first.
+    `drop_count` units go, ``round(sparsity * units)`` but never the last; of equal norms the
+    first in row-major order goes first.
 
     ValueError for a sparsity outside [0, 1], an unknown pattern or norm, or weights that are
     not finite.  Method: magnitude pruning (Han et al. 2015, "Learning both weights and
@@ -114,8 +124,7 @@ def prune_mask(
         raise ValueError("weights must be finite")
     rows, columns = _block(pattern)
     scores = _core.prune_scores(weights, rows, columns, norm == "l2")
-    drop = min(round(sparsity * scores.size), scores.size - 1)
-    keep = _core.prune_select(scores, drop).reshape(scores.shape)
+    keep = _core.prune_select(scores, drop_count(sparsity, scores.size)).reshape(scores.shape)
     n, k = weights.shape
     return np.repeat(np.repeat(keep, rows, axis=0)[:n], columns, axis=1)[:, :k]
 

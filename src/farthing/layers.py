@@ -12,7 +12,7 @@ from farthing._validate import FarthingError
 
 __all__ = ["Dense", "QuantizedWeight"]
 
-WeightView = Callable[[np.ndarray], np.ndarray]
+WeightView = Callable[[np.ndarray, bool], np.ndarray]
 Backward = Callable[..., tuple[np.ndarray | None, dict[str, np.ndarray]]]
 
 
@@ -68,9 +68,9 @@ class Dense:
     quantization (the float ones then equal ``quantized.dequantize()``), ``output_scale``
     the real value of one step of the quantized output (None for the last layer).
     ``weight_view`` and ``output_view`` are the hooks of quantization-aware training: what
-    forward uses instead of the float weight and activation; gradients pass straight through,
-    except where the activation exceeded the ``limit`` attribute of ``output_view`` (its
-    clamp), where they are zero.
+    forward uses instead of the float weight (the view is told whether it is training) and
+    activation; gradients pass straight through, except where the activation exceeded the
+    ``limit`` attribute of ``output_view`` (its clamp), where they are zero.
 
     >>> layer = Dense("dense0", np.array([[1.0, -2.0]]), np.array([0.5]))
     >>> layer.forward(np.array([[3.0, 1.0], [0.0, 1.0]]))[0]
@@ -104,7 +104,9 @@ class Dense:
         The gradient of a masked weight is exactly 0.  It reads the weights and ``x`` as they
         are when it is called: call it before either changes.
         """
-        weight = self.weight if self.weight_view is None else self.weight_view(self.weight)
+        weight = self.weight
+        if self.weight_view is not None:
+            weight = self.weight_view(weight, training)
         y = x @ weight.T
         y += self.bias
         passes = None

@@ -11,15 +11,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from farthing._validate import FarthingError
+from farthing._validate import FarthingError, check_fraction, check_number
 
 __all__ = [
     "LOSSES",
+    "TEMPERATURES",
     "DistillationLoss",
     "binary_cross_entropy",
     "resolve_loss",
     "squared_error",
 ]
+
+# Colder, a teacher's probability is a label; hotter, every one is 0.5 to float32.
+TEMPERATURES = "[0.05, 100]"
 
 Loss = Callable[[np.ndarray, np.ndarray, np.ndarray | None], tuple[float, np.ndarray]]
 
@@ -68,6 +72,7 @@ class DistillationLoss:
     The target is (rows, 2): the teacher's probability at temperature 1, and y. Both logits
     are divided by T in the first term, whose gradient shrinks with T^2, hence the factor
     (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015).
+    Raises ValueError or TypeError unless alpha is in [0, 1] and temperature in [0.05, 100].
 
     >>> loss = DistillationLoss(alpha=1.0, temperature=2.0)
     >>> loss(np.zeros((1, 1)), np.array([[0.5, 1.0]]))[1].tolist()
@@ -77,12 +82,18 @@ class DistillationLoss:
     n_targets = 2
 
     def __init__(self, alpha: float, temperature: float):
-        self.alpha, self.temperature = alpha, temperature
+        check_fraction(alpha=alpha)
+        check_number(TEMPERATURES, temperature=temperature)
+        # A numpy scalar would turn float32 losses into float64.
+        self.alpha, self.temperature = float(alpha), float(temperature)
 
     def __call__(self, z, target, weight=None) -> tuple[float, np.ndarray]:
         teacher, known = target[:, :1], target[:, 1:]
-        logit = np.log(teacher) - np.log1p(-teacher)
-        softened = 1 / (1 + np.exp(-logit / self.temperature))
+        with np.errstate(divide="ignore"):  # the logit of 0 or 1 is infinite
+            logit = np.log(teacher) - np.log1p(-teacher)
+        # exp never sees a positive argument, so nothing overflows.
+        decay = np.exp(-np.abs(logit) / self.temperature)
+        softened = np.where(logit >= 0, 1, decay) / (1 + decay)
         soft, soft_gradient = binary_cross_entropy(z / self.temperature, softened, weight)
         hard, hard_gradient = binary_cross_entropy(z, known, weight)
         scale = self.alpha * self.temperature
@@ -101,5 +112,5 @@ def resolve_loss(loss: str | Loss) -> Loss:
     if callable(loss):
         return loss
     if loss not in LOSSES:
-        raise FarthingError(f"loss: got {loss!r}, allowed are {sorted(LOSSES)} or a function")
+        raise FarthingError(f"loss must be one of {sorted(LOSSES)} or a function, got {loss!r}")
     return LOSSES[loss]

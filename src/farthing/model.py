@@ -60,7 +60,7 @@ class Model:
         where the encoder has no columns.
         """
         if encoder.width == 0:
-            raise FarthingError("X: every column is constant or NaN, at least one must vary")
+            raise FarthingError("X must have a column that varies, got constants and NaN only")
         rng = np.random.Generator(np.random.PCG64(seed))
         sizes = [encoder.width, *hidden, n_outputs]
         layers = []
@@ -114,7 +114,7 @@ class Model:
         """
         if not (np.isfinite(slope) and np.isfinite(intercept) and slope > 0):
             raise FarthingError(
-                f"slope, intercept: got {slope}, {intercept}, allowed are finite numbers, slope > 0"
+                f"slope and intercept must be finite and slope above 0, got {slope} and {intercept}"
             )
         last = self.layers[-1]
         dtype = last.weight.dtype

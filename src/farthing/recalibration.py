@@ -25,7 +25,7 @@ def refit_logit(
 
     p: probabilities (n,); target: labels or probabilities (n,); weight: (n,) or None;
     prior_deviation: standard deviation of the normal prior around slope 1 and level 0, None
-    for plain maximum likelihood. (1, 0) where no positive slope results.
+    for plain maximum likelihood. (1, 0) where no positive slope results or no row has weight.
 
     Source: Cox (1958), Biometrika 45:562-565, with a Gaussian prior; Newton's method.
 
@@ -39,6 +39,8 @@ def refit_logit(
     p = np.clip(np.asarray(p, np.float64), 2.0**-24, 1 - 2.0**-24)
     target = np.asarray(target, np.float64)
     weight = np.ones(len(p)) if weight is None else np.asarray(weight, np.float64)
+    if not weight.any():
+        return 1.0, 0.0
     weight = weight * (len(p) / weight.sum())
     logit = np.log(p) - np.log1p(-p)
     centre = weight @ logit / weight.sum()
@@ -71,6 +73,8 @@ def refit_value(
 ) -> tuple[float, float]:
     """The same for a regression: (weighted) least squares of `target` on `value`."""
     value, target = np.asarray(value, np.float64), np.asarray(target, np.float64)
+    if weight is not None and not np.any(weight):
+        return 1.0, 0.0
     centre, level = np.average(value, weights=weight), np.average(target, weights=weight)
     variance = np.average((value - centre) ** 2, weights=weight)
     if variance == 0:

@@ -1,4 +1,4 @@
-"""What pruning and quantization share: a step takes an estimator or a model, returns the same kind."""
+"""What the steps share: an estimator or a model goes in, the same kind comes out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from farthing import container, export
-from farthing._validate import FarthingError
+from farthing._validate import FarthingError, check_fraction
 from farthing.augmentation import munge
-from farthing.estimators import Estimator
+from farthing.base import Estimator
 from farthing.model import Model
 from farthing.recalibration import refit_logit, refit_value
 from farthing.scorer import Scorer
-from farthing.tables import as_matrix, as_target, as_weights, check_features
+from farthing.tables import as_matrix, as_part, as_target, as_weights, at, check_features
 from farthing.training import History, draw_seed, split_search, standardized_target, train
 
 __all__ = ["Step"]
@@ -24,12 +24,24 @@ __all__ = ["Step"]
 BARE_INFO = {"critical": {"target": {"kind": "regression"}}, "optional": {}}
 
 
-class _Search(NamedTuple):
-    """The search part: rows, the blended target, the predictions before the step, weights."""
+class _Given(NamedTuple):
+    """A part of the data as it was given, checked: y coded for the last layer, or None."""
 
     rows: np.ndarray
-    target: np.ndarray
+    known: np.ndarray | None
+    weight: np.ndarray | None
+
+    def take(self, index: np.ndarray) -> _Given:
+        return _Given(*(at(values, index) for values in self))
+
+
+class Part(NamedTuple):
+    """A part of the data: float32 rows, what the model said of them before the step, the
+    target blended from that and y, and weights or None."""
+
+    rows: np.ndarray
     said: np.ndarray
+    target: np.ndarray
     weight: np.ndarray | None
 
 
@@ -37,95 +49,100 @@ class Step:
     """One compression step on `given`, an estimator or a `Model`, with or without data.
 
     The rows are split as in `fit`: `validation` if given, else the stratified, grouped
-    tenth that the estimator's own seed draws, so that a chain of steps keeps the same
-    search rows. The input is never touched.
+    tenth that the estimator's own seed draws, so that a chain of steps with the same X, y
+    and groups keeps the same search rows (without y nothing can be stratified). ``model``
+    is the copy to work on, ``fit`` and ``search`` are the parts, None where there are no
+    rows. The input is never touched.
     """
 
     def __init__(
         self, given, X=None, y=None, *, alpha, sample_weight, groups, validation, random_state
     ):
         if isinstance(given, Model):
-            self.estimator = None
-            source, seed = given, random_state
+            self.estimator, source, seed = None, given, random_state
         elif isinstance(given, Estimator):
-            given._features(np.empty((0, vars(given).get("n_features_in_", 1)), np.float32))
+            given._check_fitted()
             given._orient()
-            self.estimator = given
-            source = given.model_
+            self.estimator, source = given, given.model_
             seed = given.random_state_ if random_state is None else random_state
         else:
             raise TypeError(
-                f"model: expected a fitted farthing.Classifier or Regressor or a farthing.Model, got {type(given).__name__}"
+                "model must be a fitted Classifier or Regressor, or a farthing.Model, "
+                f"got {type(given).__name__}"
             )
-        if not 0 <= alpha <= 1:
-            raise FarthingError(f"alpha: got {alpha!r}, allowed is a number from 0 to 1")
+        check_fraction(alpha=alpha)
         self.model = source.copy()
         self.seed = 0 if seed is None else draw_seed(seed)
-        self.has_data = X is not None
-        if not self.has_data:
-            if (
-                y is not None
-                or sample_weight is not None
-                or groups is not None
-                or validation is not None
-            ):
-                raise FarthingError(
-                    "X: is None, but y, sample_weight, groups or validation were given"
-                )
+        self.fit: Part | None = None
+        self.search: Part | None = None
+        if X is None:
+            others = {"y": y, "sample_weight": sample_weight, "groups": groups}
+            for name, value in (others | {"validation": validation}).items():
+                if value is not None:
+                    raise FarthingError(f"X must be given where {name} is, got None")
             return
-        matrix = self._matrix(X, "X")
-        if len(matrix) == 0:
-            raise FarthingError("X: has no rows")
-        weight = as_weights(sample_weight, len(matrix))
-        labels = None if y is None else self._coded(y, len(matrix), "y")
-        before = self._scorer(source)
+        part = self._given(X, y, sample_weight)
+        if len(part.rows) == 0:
+            raise FarthingError("X must have rows, got none")
         if validation is not None:
-            fit = np.arange(len(matrix))
-            rows, known, row_weight = self._validation(validation)
+            search = self._given(*as_part(validation, "validation"), within="validation")
         else:
-            strata = labels if source.link == "sigmoid" else None
-            fit, search = split_search(len(matrix), strata, groups, self.seed)
-            rows, row_weight = matrix[search], None if weight is None else weight[search]
-            known = None if labels is None else labels[search]
-        self.matrix = matrix[fit]
-        self.weight = None if weight is None else weight[fit]
-        said = before.predict(self.matrix).astype(np.float64)
-        self.target = _blend(said, None if labels is None else labels[fit], alpha)
-        self._before = before
-        self.search: _Search | None = None
-        if len(rows):
-            said = before.predict(rows).astype(np.float64)
-            self.search = _Search(rows, _blend(said, known, alpha), said, row_weight)
+            strata = part.known if source.link == "sigmoid" else None
+            fit, held_out = split_search(len(part.rows), strata, groups, self.seed)
+            part, search = part.take(fit), part.take(held_out)
+        self._before = self._scorer(source)
+        self.fit = self._blended(part, alpha)
+        if len(search.rows):
+            self.search = self._blended(search, alpha)
+
+    def _given(self, X, y, sample_weight, within: str = "") -> _Given:
+        """within: the argument that all three come from, where they are no arguments."""
+        rows = self._matrix(X, within or "X")
+        known = None if y is None else self._coded(y, len(rows), within or "y")
+        name = f"sample_weight of {within}" if within else "sample_weight"
+        return _Given(rows, known, as_weights(sample_weight, len(rows), argument=name))
 
     def _matrix(self, X, argument: str) -> np.ndarray:
         if self.estimator is not None:
             matrix = self.estimator._features(X, argument=argument)
         else:
-            matrix, _ = as_matrix(X, argument=argument)
+            matrix, names = as_matrix(X, argument=argument)
+            own = self.model.feature_names
+            if None not in (names, own) and names != own:
+                raise FarthingError(f"{argument} must have the columns {own}, got {names}")
             if matrix.shape[1] != self.model.n_features:
                 raise FarthingError(
-                    f"{argument}: {matrix.shape[1]} features were given, the model has {self.model.n_features}"
+                    f"{argument} must have {self.model.n_features} features, as the model has, "
+                    f"got {matrix.shape[1]}"
                 )
-        check_features(matrix, self.model.feature_names)
+        check_features(matrix, self.model.feature_names, argument=argument)
         return matrix
 
     def _coded(self, y, n: int, argument: str) -> np.ndarray:
         """y as the last layer's target: class 1 or a probability, or a value; float64 (n,)."""
-        if self.estimator is not None:
+        if self.estimator is not None and not self._are_probabilities(y):
             return self.estimator._coded(y, n, argument).astype(np.float64)
         target = as_target(y, n, argument=argument)
-        if self.model.link == "sigmoid" and ((target < 0) | (target > 1)).any():
+        outside = (target < 0) | (target > 1)
+        if self.model.link == "sigmoid" and outside.any():
             raise FarthingError(
-                f"{argument}: a model without classes takes 0, 1 or probabilities, got values outside [0, 1]"
+                f"{argument} must be 0, 1 or probabilities for a model without classes, "
+                f"got {target[outside][0]}"
             )
         return target
 
-    def _validation(self, pair):
-        if not isinstance(pair, (tuple, list)) or len(pair) not in (2, 3):
-            raise FarthingError("validation: expected (X, y) or (X, y, sample_weight)")
-        matrix = self._matrix(pair[0], "validation")
-        known = None if pair[1] is None else self._coded(pair[1], len(matrix), "validation")
-        return matrix, known, as_weights(pair[2] if len(pair) == 3 else None, len(matrix))
+    def _are_probabilities(self, y) -> bool:
+        """Whether y can only be P(positive): numbers that are no labels."""
+        y = np.asarray(y)
+        return bool(
+            self.model.link == "sigmoid" and y.dtype.kind == "f" and ((y > 0) & (y < 1)).any()
+        )
+
+    def _blended(self, part: _Given, alpha: float) -> Part:
+        """alpha x the predictions before the step + (1 - alpha) x y; the loss is linear in it."""
+        said = self._before.predict(part.rows).astype(np.float64)
+        target = said if part.known is None else alpha * said + (1 - alpha) * part.known
+        return Part(part.rows, said, target, part.weight)
 
     def _scorer(self, model: Model) -> Scorer:
         info = BARE_INFO if self.estimator is None else self.estimator._info()
@@ -146,21 +163,19 @@ class Step:
         augment: copies of the rows mixed among neighbours (MUNGE). The model before the
         step knows the answer to any row, and those keep it from fitting y's noise.
         """
-        model = self.model
-        mixed = munge(
-            self.matrix, self.matrix, copies=augment, rng=np.random.default_rng(self.seed)
-        )
-        tables = [self.matrix, *mixed]
-        answers = [self._before.predict(table).astype(np.float64) for table in tables[1:]]
-        target = np.concatenate([self.target, *answers])
-        weight = None if self.weight is None else np.tile(self.weight, len(tables))
+        model, fit = self.model, self.fit
+        rng = np.random.default_rng(self.seed)
+        mixed = list(munge(fit.rows, fit.rows, copies=augment, rng=rng))
+        answers = [self._before.predict(rows).astype(np.float64) for rows in mixed]
+        target = np.concatenate([fit.target, *answers])
+        weight = None if fit.weight is None else np.tile(fit.weight, 1 + augment)
         with standardized_target(model, target, weight, fitted=True) as scaled:
             validation = None
             if self.search is not None:
                 validation = (self.search.rows, scaled(self.search.target), self.search.weight)
             return train(
                 model,
-                np.concatenate(tables),
+                np.concatenate([fit.rows, *mixed]),
                 scaled(target),
                 loss="binary" if model.link == "sigmoid" else "squared",
                 sample_weight=weight,
@@ -180,7 +195,7 @@ class Step:
         model = self.model
         for layer in model.layers:
             layer.weight_view = layer.output_view = None
-        if calibrate and self.has_data and self.search is not None:
+        if calibrate and self.search is not None:
             # To the predictions before the step, not to y: they carry the calibration that
             # was fitted once, without the noise of a few thousand labels.
             refit = refit_logit if model.link == "sigmoid" else refit_value
@@ -192,8 +207,3 @@ class Step:
         estimator.model_ = model
         estimator._forget_scorer()
         return estimator
-
-
-def _blend(said: np.ndarray, known: np.ndarray | None, alpha: float) -> np.ndarray:
-    """alpha x the predictions before the step + (1 - alpha) x y; the loss is linear in it."""
-    return said if known is None else alpha * said + (1 - alpha) * known

@@ -12,6 +12,7 @@ from farthing._validate import FarthingError, check_fraction, check_integer
 from farthing.layers import Dense
 from farthing.losses import Loss, resolve_loss
 from farthing.model import Model
+from farthing.tables import as_groups
 
 __all__ = [
     "Adam",
@@ -55,41 +56,47 @@ def draw_seed(random_state) -> int:
     )
 
 
-def split_search(n: int, y=None, groups=None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def split_search(
+    n: int, y=None, groups=None, seed: int = 0, *, weight=None, min_rows: int = SEARCH_MIN_ROWS
+) -> tuple[np.ndarray, np.ndarray]:
     """Splits n rows into the fit part and the search part, about a tenth of them.
 
     y: (n,), stratifies where it has at most 20 distinct values; groups: (n,), rows of one
-    group stay together.  Gives two sorted arrays of row numbers; the search part is empty
-    under 1,000 rows, or where no whole group is small enough.
+    group stay together; weight: (n,), >= 0: rows of weight 0 count as absent, so that
+    without groups none of them is searched on.  Gives two sorted arrays of row numbers; the
+    search part is empty under ``min_rows`` rows, or where no whole group is small enough.
+    Raises ValueError where groups has another shape or a row without a label.
 
     >>> fit, search = split_search(5000, seed=1)
     >>> len(fit), len(search)
     (4500, 500)
     """
-    if n < SEARCH_MIN_ROWS:
-        return np.arange(n), np.empty(0, np.intp)
+    group = as_groups(groups, n)
+    counted = np.ones(n, bool) if weight is None else np.asarray(weight) > 0
+    chosen = np.zeros(n, bool)
+    if np.count_nonzero(counted) < min_rows:
+        return np.arange(n), np.flatnonzero(chosen)
     rng = np.random.Generator(np.random.PCG64(seed))
     strata = np.zeros(n, np.intp)
     if y is not None:
         values, codes = np.unique(np.asarray(y), return_inverse=True)
         if len(values) <= MOST_STRATA:
             strata = codes
-    wanted = SEARCH_SHARE * np.bincount(strata)
-    chosen = np.zeros(n, bool)
-    if groups is None:
+    wanted = SEARCH_SHARE * np.bincount(strata[counted], minlength=strata.max() + 1)
+    if group is None:
         for stratum, count in enumerate(np.rint(wanted).astype(int)):
-            rows = np.flatnonzero(strata == stratum)
+            rows = np.flatnonzero((strata == stratum) & counted)
             chosen[rng.permutation(rows)[:count]] = True
     else:
-        _, group = np.unique(np.asarray(groups), return_inverse=True)
         rows_of = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
         lacking = wanted
         for g in rng.permutation(len(rows_of)):
-            counts = np.bincount(strata[rows_of[g]], minlength=len(lacking))
+            rows = rows_of[g]
+            counts = np.bincount(strata[rows[counted[rows]]], minlength=len(lacking))
             # Taken where |lacking - counts|^2 < |lacking|^2: nearer to the wanted counts.
             if counts @ counts < 2 * (counts @ lacking):
                 lacking = lacking - counts
-                chosen[rows_of[g]] = True
+                chosen[rows] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 

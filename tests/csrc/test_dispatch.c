@@ -20,8 +20,8 @@ static void test_every_entry_is_filled(void) {
         CHECK(ft_isa_force(ft_isa_name(i)) == 0, "%s", ft_isa_name(i));
         const ft_isa *isa = ft_isa_current();
         CHECK(!strcmp(isa->name, ft_isa_name(i)), "%s, not %s", isa->name, ft_isa_name(i));
-        CHECK(isa->gemm.run && isa->gemm_f32.run && isa->encode && isa->encode_f32, "%s",
-              isa->name);
+        CHECK(isa->gemm.run && isa->gemm_f32.run, "%s", isa->name);
+        CHECK(isa->find_infinity && isa->scale && isa->encode && isa->encode_f32, "%s", isa->name);
         CHECK(isa->gemm.nr <= FT_PANEL && isa->gemm.nr && isa->gemm.kr && isa->gemm.mr, "%s",
               isa->name);
     }
@@ -38,6 +38,23 @@ static void wrong_gemm(const ft_packed *w, ft_store store, size_t m, const uint8
                        void *c, size_t ldc) {
     right->gemm.run(w, store, m, a, lda, c, ldc);
     if (m > 1) ((uint8_t *)c)[0] ^= 1;
+}
+
+/* Off by one where a layer has a single output. */
+static void wrong_column(const ft_packed *w, ft_store store, size_t m, const uint8_t *a,
+                         size_t lda, void *c, size_t ldc) {
+    right->gemm.run(w, store, m, a, lda, c, ldc);
+    if (w->n == 1) ((uint8_t *)c)[0] ^= 1;
+}
+
+/* Sees no infinity in the last place. */
+static size_t wrong_find_infinity(const float *x, size_t count) {
+    return count == right->find_infinity(x, count - 1) + 1 ? count : right->find_infinity(x, count);
+}
+
+static void wrong_scale(const ft_scaler *s, ft_store store, const float *x, void *y) {
+    right->scale(s, store, x, y);
+    if (store == FT_STORE_U8) ((uint8_t *)y)[s->n - 1] ^= 1;
 }
 
 static void wrong_gemm_f32(const ft_packed_f32 *w, size_t m, const float *a, size_t lda, float *c,
@@ -63,13 +80,16 @@ static void test_selftest(void) {
         ft_isa_force(ft_isa_name(i));
         right = ft_isa_current();
         CHECK(ft_selftest(right) == 1, "%s", right->name);
-        ft_isa broken[4] = {*right, *right, *right, *right};
+        ft_isa broken[] = {*right, *right, *right, *right, *right, *right, *right};
         broken[0].gemm.run = wrong_gemm;
         broken[1].gemm_f32.run = wrong_gemm_f32;
         broken[2].encode = wrong_encode;
         broken[3].encode_f32 = wrong_encode_f32;
-        for (int entry = 0; entry < 4; entry++)
-            CHECK(ft_selftest(&broken[entry]) == 0, "%s: entry %d", right->name, entry);
+        broken[4].gemm.run = wrong_column;
+        broken[5].find_infinity = wrong_find_infinity;
+        broken[6].scale = wrong_scale;
+        for (size_t entry = 0; entry < sizeof broken / sizeof *broken; entry++)
+            CHECK(ft_selftest(&broken[entry]) == 0, "%s: entry %zu", right->name, entry);
     }
     ft_isa_force(NULL);
 }

@@ -22,6 +22,7 @@ typedef struct layer {
 
 static long depth_cases[2][5]; /* [u8][depth] of AVX2's int8 products */
 static long nibble_cases[2][3]; /* [u8][group / 32] */
+static long column_cases[2]; /* [known to be exact in int16] */
 
 static int8_t random_weight(uint64_t *seed, int32_t limit) {
     const int32_t edges[] = {limit, -limit, 0, 1, -1};
@@ -122,7 +123,8 @@ static int output_is_right(const layer *l, const ft_packed *w, ft_store store, c
 
 static void count_path(const ft_packed *w) {
     const int u8 = w->amax > 127;
-    if (w->nibbles) nibble_cases[u8][w->group / 32]++;
+    if (w->nr == 1) column_cases[w->bits == 4 || (u8 ? w->depth_u8 : w->depth_u7)]++;
+    else if (w->nibbles) nibble_cases[u8][w->group / 32]++;
     else depth_cases[u8][u8 ? w->depth_u8 : w->depth_u7]++;
 }
 
@@ -232,6 +234,8 @@ static void test_every_path_was_taken(void) {
     for (size_t u8 = 0; u8 < 2; u8++)
         for (size_t group = 0; group < 3; group++)
             CHECK(nibble_cases[u8][group] > 0, "int4 u8=%zu group=%zu", u8, 32 * group);
+    CHECK(column_cases[0] > 0 && column_cases[1] > 0, "one output: %ld and %ld", column_cases[0],
+          column_cases[1]);
 }
 
 static void test_matmul(void) {

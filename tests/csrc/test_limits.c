@@ -72,33 +72,52 @@ static void test_rice_values(void) {
     expect("layer dense1, output 0: weight 8 is -128, the least allowed is -127");
 }
 
-/* amax * sum |w| * mult + |add| may not reach 2^30, to the last value that fits. */
-static void test_requantization_limit(void) {
-    begin(&encoded);
-    set_all("dense2.weight", 0);
-    set_byte("dense2.weight", 0, 127);
-    set_byte("dense2.weight", 1, (uint32_t)-127);
-    set_float("dense2.add", 0, 0);
-    const float largest = 1073741824.0f / (127 * 254); /* rounded down from 2^30 / 32258 */
-    const float fits = (double)largest * 32258 < 1073741824.0 ? largest : nextafterf(largest, 0);
-    set_float("dense2.mult", 0, fits);
+/* amax * sum |w| * mult + |add| may not reach `limit`, to the last value that fits.  The layer
+ * has two outputs of 17 weights of 8 bits and inputs of up to 127. */
+static void expect_limit(const char *layer, float limit, const char *power) {
+    char weight[16], mult[16], add[16], first[64], second[64];
+    snprintf(weight, sizeof weight, "%s.weight", layer);
+    snprintf(mult, sizeof mult, "%s.mult", layer);
+    snprintf(add, sizeof add, "%s.add", layer);
+    snprintf(first, sizeof first, "layer %s, output 0: its value can pass %s (", layer, power);
+    snprintf(second, sizeof second, "layer %s, output 1: its value can pass %s (", layer, power);
+    const float below = nextafterf(limit, 0);
+    set_all(weight, 0);
+    set_byte(weight, 0, 127);
+    set_byte(weight, 1, (uint32_t)-127);
+    set_float(add, 0, 0);
+    const double sum = 127 * 254;
+    const float largest = (float)(limit / sum);
+    const float fits = largest * sum < limit ? largest : nextafterf(largest, 0);
+    set_float(mult, 0, fits);
     expect_valid("the largest multiplier");
-    set_float("dense2.mult", 0, nextafterf(fits, INFINITY));
-    expect("layer dense2, output 0: its value can pass 2^30");
-    set_float("dense2.mult", 0, 1);
-    set_float("dense2.add", 0, -1073741824.0f + 32258);
-    expect("layer dense2, output 0: its value can pass 2^30");
-    set_float("dense2.add", 0, -1073741824.0f + 32258 + 64);
+    set_float(mult, 0, nextafterf(fits, INFINITY));
+    expect(first);
+    const float half = limit / 65536; /* the sum is 32258 times it: a little less than half */
+    set_float(mult, 0, half);
+    const float offset = (float)(limit - sum * half);
+    set_float(add, 0, -offset);
+    expect(first);
+    set_float(add, 0, nextafterf(-offset, 0));
     expect_valid("the lowest offset");
-    set_float("dense2.add", 1, 1073741824.0f);
-    expect("layer dense2, output 1: its value can pass 2^30");
-    set_float("dense2.add", 1, nextafterf(1073741824.0f, 0));
+    set_float(add, 1, limit);
+    expect(second);
+    set_float(add, 1, below);
     expect_valid("the highest offset");
-    set_float("dense2.add", 1, 0);
-    set_float("dense2.mult", 1, 3e38f);
+    set_float(add, 1, 0);
+    set_float(mult, 1, 3e38f);
     expect_valid("any multiplier of zeros");
-    set_byte("dense2.weight", 17, 1);
-    expect("layer dense2, output 1: its value can pass 2^30");
+    set_byte(weight, 17, 1);
+    expect(second);
+}
+
+static void test_output_limits(void) {
+    const network_shape shape = {"two layers", FT_OP_QUANTIZE, 17, 127, 2, {2, 2}, {8, 8}, {0},
+                                 {0}, FT_LINEAR, 0, 0, 0};
+    begin(&shape);
+    expect_limit("dense0", 0x1p30f, "2^30");
+    begin(&encoded);
+    expect_limit("dense2", 0x1p127f, "2^127");
 }
 
 /* amax * max(sum of positive, sum of negative weights) may not pass 2^31 - 1. */
@@ -152,7 +171,7 @@ int main(void) {
     test_float_values();
     test_weight_values();
     test_rice_values();
-    test_requantization_limit();
+    test_output_limits();
     test_int32_limit();
     test_encoder_values();
     file_builder_free(&builder);

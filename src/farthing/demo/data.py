@@ -25,6 +25,10 @@ class Table(NamedTuple):
     y: np.ndarray
     names: tuple[str, ...]
 
+    def first(self, n: int | None) -> Table:
+        """Only the first n rows; all of them for None."""
+        return Table(self.X[:n], self.y[:n], self.names)
+
 
 class Parts(NamedTuple):
     """Row numbers of the three parts, each with its own rights: training, choices, verdict."""
@@ -35,25 +39,30 @@ class Parts(NamedTuple):
 
 
 def load(path: str | PathLike = DEFAULT_PATH) -> Table:
-    """Reads the CSV (plain or .xz). Raises OSError where it is missing, ValueError for other columns."""
+    """Reads the CSV (plain or .xz). OSError where it is missing, ValueError for another one."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"data: {path} does not exist. The UCI credit-default data is part of the source repository "
+            f"{path} does not exist. The UCI credit-default data is part of the source repository "
             f"({DEFAULT_PATH}), not of the wheel: run in a checkout, or name the file with --data"
         )
     opener = lzma.open if path.suffix == ".xz" else open
-    with opener(path, "rt", newline="") as stream:
-        reader = csv.reader(stream)
-        header = next(reader, [])
-        if LABEL not in header:
-            raise FarthingError(
-                f"data: {path} has no column {LABEL!r}; expected the UCI credit-default columns, got {header}"
-            )
-        rows = np.array([[float(value) for value in row] for row in reader])
-    label = header.index(LABEL)
-    features = [j for j, name in enumerate(header) if name not in (LABEL, "ID")]
-    return Table(rows[:, features], rows[:, label].astype(int), tuple(header[j] for j in features))
+    try:
+        with opener(path, "rt") as stream:
+            header, *lines = stream.read().splitlines() or [""]
+        names = next(csv.reader([header]), [])
+        if LABEL not in names:
+            raise ValueError(f"no column {LABEL!r} among {names}")
+        if not lines:
+            raise ValueError("no rows")
+        rows = np.loadtxt(lines, delimiter=",", quotechar='"', ndmin=2)
+        if rows.shape[1] != len(names):
+            raise ValueError(f"{rows.shape[1]} columns under {len(names)} names")
+    except (ValueError, EOFError, lzma.LZMAError) as error:
+        raise FarthingError(f"{path} must be the UCI credit-default CSV, got {error}") from None
+    y = rows[:, names.index(LABEL)].astype(int)
+    features = [j for j, name in enumerate(names) if name not in (LABEL, "ID")]
+    return Table(rows[:, features], y, tuple(names[j] for j in features))
 
 
 def split(y: np.ndarray, seed: int) -> Parts:

@@ -9,21 +9,25 @@ import numpy as np
 __all__ = ["FastRow", "train_teacher"]
 
 MOST_TREES = 500
-PARAMETERS = {"objective": "binary", "num_leaves": 31, "learning_rate": 0.03, "verbose": -1}
+PARAMETERS = {
+    "objective": "binary",
+    "num_leaves": 31,
+    "learning_rate": 0.03,
+    # A second thread gains little on data of this size, and on a busy machine the two spend
+    # most of their time waiting for each other.
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
 
 
-def train_teacher(X, y, fit, search, *, trees: int | None = None, seed: int = 0, threads: int = 2):
+def train_teacher(X, y, fit, search, *, trees: int | None = None, seed: int = 0):
     """A LightGBM booster: early stopping on the search part, then refitted on fit + search
     at its best iteration. With `trees` given, so many, without early stopping."""
     import lightgbm
 
-    parameters = {
-        **PARAMETERS,
-        "seed": seed,
-        "num_threads": threads,
-        "deterministic": True,
-        "force_row_wise": True,
-    }
+    parameters = {**PARAMETERS, "seed": seed}
     if trees is None:
         training = lightgbm.Dataset(X[fit], y[fit])
         watched = lightgbm.Dataset(X[search], y[search], reference=training)

@@ -1,0 +1,97 @@
+"""Every benchmark once, small: that it runs, checks its answers and prints what it promises."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from farthing.demo import data
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+DATA = ["--data", str(Path(__file__).parent.parent / data.DEFAULT_PATH)]
+
+
+def names_of(benchmark):
+    return runpy.run_path(str(BENCHMARKS / f"{benchmark}.py"))
+
+
+def test_credit(capsys):
+    credit = names_of("credit")
+    arguments = [*DATA, "--seeds", "2", "--rows", "3000", "--epochs", "1"]
+    rows = credit["main"](arguments)
+    kinds = ["float32", "int8", "int4", "int4, 80% pruned"]
+    assert [(row["student"], row["kind"]) for row in rows] == [
+        (student, kind) for student in ("32-16", "64-32") for kind in kinds
+    ]
+    for row in rows:
+        assert abs(row["difference"]) < 0.1 and row["standard_error"] > 0
+        assert 0.5 < row["slope"] < 2
+    assert rows[0]["smaller"] == 1 and rows[7]["smaller"] > rows[6]["smaller"] > 4
+    text = capsys.readouterr().out
+    for (student, kind), goal in credit["GOALS"].items():
+        assert f"{student} {kind}: " in text and f"goal >= {goal}" in text
+    assert text.count("x smaller, goal") == 2 and "slopes " in text
+
+
+def test_goals_within_two_standard_errors_are_undecided():
+    judge = names_of("credit")["judge"]
+    assert judge(-0.002, -0.003, 0.0001) == "met"
+    assert judge(-0.004, -0.003, 0.0001) == "missed"
+    assert judge(-0.004, -0.003, 0.0006) == judge(-0.002, -0.003, 0.0006) == "undecided"
+    assert judge(0.1, -0.003, np.nan) == "undecided"
+
+
+def test_seeds_are_summarised_with_their_standard_error():
+    seeds = [
+        {("s", "float32"): {"difference": d, "slope": 1 + d, "bytes": 1000}, ("s", "int8"): row}
+        for d, row in ((0.0, {"difference": 0.1, "slope": 1, "bytes": 250}),) * 2
+        + ((0.3, {"difference": 0.1, "slope": 1, "bytes": 250}),)
+    ]
+    first, second = names_of("credit")["summarise"](seeds)
+    assert first["difference"] == pytest.approx(0.1)
+    assert first["standard_error"] == pytest.approx(0.1)  # deviation 0.3 / sqrt(3), over sqrt(3)
+    assert first["slope"] == pytest.approx(1.1)
+    assert second["smaller"] == 4 and second["standard_error"] == pytest.approx(0)
+
+
+@pytest.fixture(scope="module")
+def latency():
+    return names_of("latency")
+
+
+def test_latency(latency, monkeypatch, capsys):
+    monkeypatch.setitem(latency["main"].__globals__, "wide_network", lambda rounds: {})
+    arguments = [*DATA, "--rounds", "2", "--rows", "3000", "--epochs", "1"]
+    times = latency["main"](arguments)
+    assert times.pop("trees") > 5
+    assert min(times.values()) > 0
+    assert {"farthing, list", "farthing, dict", "LightGBM, fastest call", "loop"} < set(times)
+    text = capsys.readouterr().out
+    for name in times:
+        assert f"{name} " in text
+    for goal in ("LightGBM's fastest call", "predict of 500 trees", "overhead of predict"):
+        assert goal in text
+
+
+def test_latency_as_json(latency, monkeypatch, capsys):
+    figures = {"farthing, list": 400.0, "trees": 5}
+
+    def missing(rounds):
+        raise ImportError("no onnxruntime here")
+
+    monkeypatch.setitem(latency["main"].__globals__, "credit", lambda *given: figures)
+    monkeypatch.setitem(latency["main"].__globals__, "wide_network", missing)
+    latency["main"]([*DATA, "--json"])
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == figures
+    assert "onnxruntime is left out: no onnxruntime here" in captured.err
+
+
+def test_latency_against_onnxruntime(latency):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    times = latency["wide_network"](rounds=2)
+    assert set(times) == {latency["OURS_WIDE"], latency["THEIRS_WIDE"]}
+    assert min(times.values()) > 0

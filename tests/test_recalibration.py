@@ -1,0 +1,154 @@
+"""Slope and intercept of the last value, against scipy's general-purpose minimiser."""
+
+import credit
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+import farthing
+from farthing.recalibration import refit_logit, refit_value
+
+
+@pytest.fixture
+def scored(rng):
+    """Probabilities that are too flat and too high, and labels of rows drawn without them."""
+    z = rng.normal(-1, 1.5, 2000)
+    labels = (rng.random(2000) < expit(z)).astype(float)
+    return expit(0.6 * z + 0.4), labels
+
+
+def minimised(p, target, weight=None, prior_deviation=None):
+    """Slope and intercept by the definition: the weighted log-loss, weights of mean 1, plus the
+    prior's on the slope and on the level at the mean logit."""
+    z = logit(p)
+    weight = np.ones(len(z)) if weight is None else weight / np.mean(weight)
+    centre = np.average(z, weights=weight)
+
+    def loss(parameters):
+        slope, level = parameters
+        shifted = slope * (z - centre) + centre + level
+        value = weight @ (np.logaddexp(0, shifted) - target * shifted)
+        if prior_deviation is not None:
+            value += ((slope - 1) ** 2 + level**2) / (2 * prior_deviation**2)
+        return value
+
+    slope, level = minimize(loss, [1.0, 0.0], tol=1e-12).x
+    return slope, level + centre - slope * centre
+
+
+@pytest.mark.parametrize("prior_deviation", [None, 0.05, 0.5])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_minimum_is_found(prior_deviation, weighted, soft, scored, rng):
+    p, target = scored
+    if soft:
+        target = 0.7 * expit(logit(p) * 1.4) + 0.3 * target
+    weight = rng.uniform(0, 5, len(p)) if weighted else None
+    ours = refit_logit(p, target, weight, prior_deviation)
+    theirs = minimised(p, target, weight, prior_deviation)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert ours != (1.0, 0.0)
+
+
+def test_what_was_done_is_undone(scored):
+    slope, intercept = refit_logit(*scored)
+    assert slope == pytest.approx(1 / 0.6, rel=0.1)
+    assert intercept == pytest.approx(-0.4 / 0.6, abs=0.15)
+
+
+def test_the_prior_holds_back_few_rows_more_than_many(scored):
+    p, labels = scored
+    few, many = (refit_logit(p[:n], labels[:n], prior_deviation=0.05)[0] for n in (50, 2000))
+    assert 1 < few < many < refit_logit(p, labels)[0]
+
+
+def test_a_weight_counts_rows_and_only_ratios_of_weights_matter(scored, rng):
+    p, labels = scored
+    weight = rng.integers(0, 4, len(p))
+    repeated = refit_logit(np.repeat(p, weight), np.repeat(labels, weight))
+    np.testing.assert_allclose(refit_logit(p, labels, weight), repeated, rtol=1e-6)
+    with_prior = refit_logit(p, labels, weight, 0.05)
+    np.testing.assert_allclose(refit_logit(p, labels, weight * 1e-3, 0.05), with_prior, rtol=1e-9)
+
+
+@pytest.mark.parametrize("prior_deviation", [None, 0.05])
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_one_class_moves_the_level_its_way_and_stays_finite(label, prior_deviation, scored):
+    p, _ = scored
+    slope, intercept = refit_logit(p, np.full(len(p), label), prior_deviation=prior_deviation)
+    refitted = expit(slope * logit(p) + intercept)
+    assert np.isfinite([slope, intercept]).all() and slope > 0
+    assert (refitted.mean() > p.mean()) == bool(label)
+    if prior_deviation:
+        # Two thousand rows of one class against a prior of 0.05: not even halfway there.
+        assert 0.1 < refitted.mean() < 0.9
+
+
+def test_separable_rows_give_a_steep_but_finite_slope(scored):
+    p, _ = scored
+    labels = (p > 0.3).astype(float)
+    slope, intercept = refit_logit(p, labels)
+    assert slope > 50 and np.isfinite([slope, intercept]).all()
+    assert -intercept / slope == pytest.approx(logit(0.3), abs=0.02)
+    assert 1 < refit_logit(p, labels, prior_deviation=0.05)[0] < 2
+
+
+def test_certain_predictions_stay_finite():
+    p = np.array([0.0, 0.0, 1.0, 1.0] * 50)
+    labels = np.array([0.0, 1.0, 1.0, 1.0] * 50)
+    slope, intercept = refit_logit(p, labels)
+    # Two groups of rows: the refitted probabilities are the groups' own shares.
+    z = np.log(2.0**24 - 1)
+    assert expit(-slope * z + intercept) == pytest.approx(0.5, abs=1e-3)
+    assert expit(slope * z + intercept) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("refit", "target"),
+    [
+        (refit_logit, lambda p: (p < 0.3).astype(float)),
+        (refit_value, lambda p: -p),
+    ],
+)
+def test_an_order_turned_round_changes_nothing(refit, target, scored):
+    p, _ = scored
+    assert refit(p, target(p)) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("refit", [refit_logit, refit_value])
+def test_rows_without_weight_change_nothing(refit, scored):
+    p, labels = scored
+    assert refit(p, labels, np.zeros(len(p))) == (1.0, 0.0)
+
+
+def test_a_constant_prediction_gets_the_right_level():
+    slope, intercept = refit_logit(np.full(100, 0.5), np.repeat([0.0, 1.0], [80, 20]))
+    assert slope == 1.0
+    assert intercept == pytest.approx(logit(0.2), abs=1e-3)
+    assert refit_value(np.full(100, 3.0), np.arange(100.0)) == (1.0, 0.0)
+
+
+def test_values_are_refitted_by_weighted_least_squares(rng):
+    value = rng.normal(size=300)
+    target = 1.7 * value - 4 + rng.normal(size=300)
+    weight = rng.uniform(0, 3, 300)
+    np.testing.assert_allclose(refit_value(value, target), np.polyfit(value, target, 1))
+    expected = np.polyfit(value, target, 1, w=np.sqrt(weight))
+    np.testing.assert_allclose(refit_value(value, target, weight), expected)
+
+
+def test_fit_folds_it_into_the_last_layer():
+    X, y = credit.data()
+    search = (X[2000:], y[2000:], np.where(y[2000:] == 1, 3.0, 1.0))
+    plain, calibrated = (
+        farthing.Classifier(hidden=(6,), max_epochs=3, calibrate=calibrate, random_state=0).fit(
+            X[:2000], y[:2000], eval_set=search
+        )
+        for calibrate in (False, True)
+    )
+    before = plain.predict_proba(X)[:, 1].astype(np.float64)
+    slope, intercept = minimised(before[2000:], y[2000:], search[2], prior_deviation=0.05)
+    assert abs(intercept) > 0.01
+    expected = expit(slope * logit(before) + intercept)
+    np.testing.assert_allclose(calibrated.predict_proba(X)[:, 1], expected, atol=1e-5)
