@@ -162,3 +162,11 @@ def test_bad_teachers_and_arguments_are_refused_before_training(teacher, argumen
     X, y = credit.data()
     with pytest.raises((ValueError, TypeError), match=says):
         farthing.distill(teacher, X, y, **arguments)
+
+
+def test_a_teacher_of_other_classes_is_refused():
+    X, y = credit.data()
+    named = teach(X, np.where(y == 1, "bad", "good"))
+    for teacher in (named, [named, named]):
+        with pytest.raises(ValueError, match=r"\['bad', 'good'\], the student's are \[0, 1\]"):
+            farthing.distill(teacher, X, y, student=QUICK)

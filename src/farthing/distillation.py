@@ -156,6 +156,20 @@ def _is_teacher(teacher) -> bool:
     return hasattr(teacher, "predict_proba") or hasattr(teacher, "predict") or callable(teacher)
 
 
+def _check_classes(teacher, pupil: Estimator) -> None:
+    """Raises where a teacher names classes in another order, or others, than the student's."""
+    if isinstance(teacher, (list, tuple)):
+        for member in teacher:
+            _check_classes(member, pupil)
+        return
+    named = getattr(teacher, "classes_", None)
+    if named is None or not isinstance(pupil, Classifier):
+        return
+    named, own = np.asarray(named).tolist(), pupil.classes_.tolist()
+    if named != own and named != list(range(len(own))):
+        raise FarthingError(f"teacher predicts the classes {named}, the student's are {own}")
+
+
 def _copies(augment, askable: bool) -> int:
     if augment == "auto":
         return DEFAULT_COPIES if askable else 0
@@ -237,6 +251,7 @@ def distill(
     pupil._check_parameters()
     seed = draw_seed(pupil.random_state)
     lesson = _Lesson(pupil, y, answer, alpha, temperature)
+    _check_classes(teacher, pupil)
     soft, known = lesson.soft(answer), lesson.known
     matrix, names = as_matrix(_select_columns(X, columns))
     check_features(matrix, names)
