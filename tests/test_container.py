@@ -1,6 +1,8 @@
 """Bytes of a .farthing file: both directions, against the safetensors package, written whole."""
 
+import functools
 import json
+import math
 import os
 import stat
 import struct
@@ -142,6 +144,8 @@ def test_write_and_replace(tmp_path):
     path.chmod(0o640)
     container.write_atomic(str(path), b"two")
     assert path.read_bytes() == b"two"
+    container.write_atomic(os.fsencode(path), b"three")
+    assert path.read_bytes() == b"three"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["a.farthing"]
 
@@ -151,6 +155,29 @@ def test_a_link_stays_a_link(tmp_path):
     container.write_atomic(tmp_path / "link", b"data")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, stat.S_ISFIFO), (os.mkdir, stat.S_ISDIR)])
+def test_only_a_regular_file_is_replaced(tmp_path, make, kind, linked):
+    there = tmp_path / "there"
+    make(there)
+    path = there
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(there)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(OSError, match=f"(regular file|directory).*: '{path}'"):
+        container.write_atomic(path, b"data")
+    assert kind(os.lstat(there).st_mode)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match=f"'{tmp_path}/a'"):
+        container.write_atomic(tmp_path / "a", b"data")
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -198,3 +225,38 @@ def test_stale_temporaries_are_cleaned(tmp_path):
         os.utime(leftover, (time.time() - 7200,) * 2)
     container.write_atomic(tmp_path / "a", b"data")
     assert sorted(os.listdir(tmp_path)) == [".a.4567.tmp", ".b.0123.tmp", "a"]
+
+
+def test_a_stale_temporary_that_stays_is_no_failure(tmp_path):
+    stale = tmp_path / ".a.0123.tmp"
+    stale.mkdir()  # which unlink refuses
+    os.utime(stale, (time.time() - 7200,) * 2)
+    container.write_atomic(tmp_path / "a", b"data")
+    assert (tmp_path / "a").read_bytes() == b"data"
+
+
+# ---- metadata -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ({1: "a"}, "metadata must have texts as keys, got 1"),
+        ({"a": [({"b": {None: 0}},)]}, "metadata must have texts as keys, got None"),
+        ({True: 1}, "metadata must have texts as keys, got True"),
+        ({(1, 2): 1}, "metadata must be representable as JSON"),
+        ({"a": math.nan}, "metadata must be representable as JSON"),
+        ({"a": "\ud800"}, "metadata must be representable as JSON"),
+        ({"a": {1, 2}}, "metadata must be representable as JSON"),
+        (functools.reduce(lambda inner, _: [inner], range(100_000), []), "metadata must be"),
+    ],
+    ids=["int", "None inside", "bool", "tuple", "NaN", "surrogate", "set", "deep"],
+)
+def test_values_that_json_cannot_give_back(value, match):
+    with pytest.raises(FarthingError, match=match):
+        container.check_json(metadata=value)
+
+
+def test_values_that_json_gives_back():
+    for value in (None, 1, "é", [], {}, {"a": [{"b": (1, 2.5, True)}]}, [{}, [{"": None}]]):
+        container.check_json(metadata=value)

@@ -1,5 +1,7 @@
 """farthing.kernels: exact products, packing and its refusals, pruning masks."""
 
+import warnings
+
 import hypothesis
 import numpy as np
 import pytest
@@ -271,8 +273,16 @@ def test_one_unit_stays_and_ties_go_by_position():
         ({"weights": np.ones(3)}, ValueError, r"weights must have shape \(n, k\)"),
         ({"weights": np.ones((0, 3))}, ValueError, "not empty"),
         ({"weights": np.array([[1, np.nan]])}, ValueError, "weights must be finite"),
+        ({"weights": [["a"]]}, TypeError, "weights must hold real numbers, got dtype <U1"),
+        ({"weights": [[1j]]}, TypeError, "weights must hold real numbers, got dtype complex128"),
+        ({"weights": [[None]]}, TypeError, "weights must hold real numbers, got dtype object"),
+        ({"weights": [[1, 2], [3]]}, ValueError, r"weights must have shape \(n, k\)"),
+        ({"weights": 1e300}, ValueError, r"weights must have shape \(n, k\)"),
+        ({"weights": [[1e300, 1]]}, ValueError, "weights must be finite in float32"),
     ],
 )
 def test_wrong_masks(arguments, error, match):
-    with pytest.raises(error, match=match):
-        kernels.prune_mask(**{"weights": np.ones((2, 3)), "sparsity": 0.5, **arguments})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(error, match=match):
+            kernels.prune_mask(**{"weights": np.ones((2, 3)), "sparsity": 0.5, **arguments})

@@ -2,8 +2,11 @@
 
 import copy
 import json
+import math
 import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import files
@@ -13,9 +16,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy.sparse
 
 import farthing
-from farthing import FarthingError, Scorer
+from farthing import FarthingError, Scorer, container
 
 NAMES = ["age", "income", "tenure"]
 
@@ -48,7 +52,7 @@ def with_target(outputs=1, **target):
 def test_load_from_str_and_path(tmp_path, parts, scorer, x):
     path = tmp_path / "credit.farthing"
     path.write_bytes(parts.dumps())
-    for given in (path, str(path)):
+    for given in (path, str(path), os.fsencode(path)):
         loaded = farthing.load(given)
         path_still_needed = loaded.predict(x)
         np.testing.assert_array_equal(path_still_needed, scorer.predict(x))
@@ -72,6 +76,17 @@ def test_load_names_the_file_and_the_reason(tmp_path, parts):
         path.write_bytes(data)
         with pytest.raises(FarthingError, match=r"broken\.farthing: .+"):
             farthing.load(path)
+
+
+@pytest.mark.parametrize("data", [10**9, "text", None, [1, 2]])
+def test_a_scorer_is_made_of_bytes(data):
+    with pytest.raises(TypeError, match=r"data must be the bytes of a \.farthing file, got "):
+        Scorer(data)
+
+
+def test_any_bytes_will_do(parts, scorer):
+    for data in (bytearray(parts.dumps()), memoryview(parts.dumps())):
+        assert Scorer(data).model_id == scorer.model_id
 
 
 def test_every_truncated_or_flipped_file_is_refused(parts, rng):
@@ -109,7 +124,30 @@ def test_a_file_saved_again_by_another_tool_is_refused(parts):
         {"critical": {"target": {"kind": "ranking"}}},
         {"critical": {"target": {"kind": "multiclass", "classes": [0, 1, 2]}}},
         {"critical": {"target": {"kind": "binary", "classes": [0, 1], "positive": 2}}},
-        {"critical": {"target": {**files.BINARY, "decision_threshold": "half"}}},
+        {"critical": {"target": {"kind": "regression"}}},
+        *(
+            {"critical": {"target": {**files.BINARY, "decision_threshold": threshold}}}
+            for threshold in ("half", True, None, [0.5], math.nan, math.inf, 10**400)
+        ),
+        *(
+            {"critical": {"target": {**files.BINARY, "classes": classes}}}
+            for classes in (
+                [0, 1, 2],
+                [1],
+                [1, 1],
+                [1, True],
+                [1, [0]],
+                [1, {}],
+                [1, None],
+                "01",
+                1,
+            )
+        ),
+        {"critical": {"target": {**files.BINARY, "positive": [1]}}},
+        {"critical": {"target": {"kind": "binary", "classes": [0, 1]}}},
+        {"critical": {"target": files.BINARY}, "optional": []},
+        {"critical": {"target": files.BINARY}, "optional": {"model": ["note"]}},
+        {"critical": {"target": files.BINARY}, "optional": {"model": None}},
         ["critical"],
     ],
 )
@@ -118,6 +156,46 @@ def test_an_info_that_does_not_fit_is_refused(info):
     parts.info = info
     with pytest.raises(FarthingError, match="info: "):
         Scorer(parts.dumps())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "link", "target"),
+    [
+        (1, "identity", files.BINARY),
+        (2, "sigmoid", files.BINARY),
+        (2, "softmax", files.BINARY),
+        (1, "softmax", {"kind": "multiclass", "classes": [0]}),
+        (3, "softmax", {"kind": "multiclass", "classes": [0, 1]}),
+        (3, "identity", {"kind": "multiclass", "classes": [0, 1, 2]}),
+        (1, "sigmoid", {"kind": "regression"}),
+    ],
+)
+def test_a_target_that_is_not_what_the_link_gives_is_refused(outputs, link, target):
+    with pytest.raises(FarthingError, match=r"info: target\.\w+ must be "):
+        Scorer(files.logistic(3, outputs, link, target=target).dumps())
+
+
+def with_document(document: bytes):
+    """A sound model with these bytes as its info."""
+    tensors = [(name, t) for name, t in container.loads(files.logistic().dumps()).items()]
+    return container.dumps([*tensors[:-1], ("info", np.frombuffer(document, np.uint8))])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"[" * 100_000, b'{"a":' * 100_000, b"NaN", b"{", b"1" * 5000],
+    ids=["deep lists", "deep objects", "NaN", "no end", "long int"],
+)
+def test_an_info_that_is_no_json_is_refused(document):
+    with pytest.raises(FarthingError, match="info: "):
+        Scorer(with_document(document))
+
+
+def test_metadata_nested_deeply_is_copied():
+    nested = b"[" * 300 + b"]" * 300
+    document = b'{"critical":{"target":%b},"optional":{"user":%b}}'
+    scorer = Scorer(with_document(document % (json.dumps(files.BINARY).encode(), nested)))
+    assert json.dumps(scorer.metadata).encode() == nested
 
 
 def test_unknown_sections_of_info():
@@ -167,6 +245,17 @@ def test_a_score_on_the_threshold_is_positive(x):
     assert Scorer(with_target(**target).dumps()).decide(x[0]) == 0
 
 
+def test_one_decision_does_not_need_numpy(tmp_path):
+    path = tmp_path / "model.farthing"
+    path.write_bytes(files.logistic(2).dumps())
+    code = (
+        "import sys, farthing\n"
+        f"decision = farthing.load({str(path)!r}).decide([0.5, -1.0])\n"
+        "assert decision in (0, 1) and 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_three_classes(x):
     scorer = Scorer(with_target(3, kind="multiclass", classes=[10, 20, 30]).dumps())
     proba = scorer.predict_proba(x)
@@ -186,6 +275,16 @@ def test_a_regression(x):
     assert scorer.positive is None
     with pytest.raises(ValueError, match="predict_proba needs a classifier"):
         scorer.predict_proba(x)
+
+
+def test_an_integer_model_of_large_values(isa, rng, tmp_path):
+    x = rng.normal(size=(300, 3))
+    y = 1e9 + 1e8 * x[:, 0]
+    line = farthing.Regressor(hidden=(), encoder=None, solver="exact").fit(x, y)
+    farthing.quantize(line, x).save(tmp_path / "large.farthing")
+    scorer = farthing.load(tmp_path / "large.farthing")
+    assert scorer.describe()["layers"][0]["bits"] == 8
+    assert np.abs(scorer.predict(x) - y).max() < 0.5e8
 
 
 # ---- frames ---------------------------------------------------------------------------------
@@ -225,6 +324,19 @@ def test_wrong_frames(scorer, frame):
         scorer.predict(frame({"age": [1], "income": [2], "tenure": [3], "sex": [4]}))
     with pytest.raises(ValueError, match=r"must hold numbers, got column 'income'"):
         scorer.predict(frame({"age": [1], "income": ["high"], "tenure": [3]}))
+
+
+def test_what_must_be_read_first(scorer, x):
+    lazy = pl.DataFrame(dict(zip(NAMES, x.T.copy(), strict=True))).lazy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TypeError, match=r"x must be .*, got LazyFrame, .* use x\.collect\(\)"):
+            scorer.predict(lazy)
+    same = scorer.predict(lazy.collect())
+    np.testing.assert_array_equal(same, scorer.predict(x))
+    for sparse in (scipy.sparse.csr_matrix(x), scipy.sparse.coo_array(x)):
+        with pytest.raises(TypeError, match=r"x must be .*, got \w+, .* use x\.toarray\(\)"):
+            scorer.predict(sparse)
 
 
 def test_missing_values_in_frames(scorer):
@@ -298,6 +410,15 @@ def test_metadata_is_a_copy():
     scorer.describe()["target"]["classes"].append(2)
     assert scorer.metadata == {"team": ["risk"]}
     assert scorer.classes == [0, 1]
+
+
+def test_a_file_cannot_say_what_it_is_not():
+    parts = files.logistic()
+    parts.info = {**parts.info, "optional": {"model": {"nbytes": 1, "link": "none", "note": "x"}}}
+    scorer = Scorer(parts.dumps())
+    description = scorer.describe()
+    assert (description["nbytes"], description["link"]) == (scorer.nbytes, "sigmoid")
+    assert description["note"] == "x"
 
 
 def test_describe_float(isa, parts):

@@ -3,14 +3,16 @@
 
 from cpython.buffer cimport PyBuffer_Release, PyObject_CheckBuffer
 from cpython.object cimport PyObject
-from libc.math cimport NAN
+from libc.math cimport NAN, ldexp
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int8_t, int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 import json
+import numbers
 import operator
+import reprlib
 import time
 
 from farthing._validate import FarthingError, check_integer
@@ -64,11 +66,15 @@ def set_isa(name) -> None:
     >>> farthing.set_isa("scalar")
     >>> farthing.set_isa(None)
     """
-    if name is not None and not isinstance(name, str):
+    if name is None:
+        ft_isa_force(NULL)
+        return
+    if not isinstance(name, str):
         raise TypeError(f"name must be a str or None, got {name!r}")
-    encoded = None if name is None else (<str>name).encode()
-    if ft_isa_force(NULL if encoded is None else <const char *><bytes>encoded):
+    if name not in isas():
         raise ValueError(f"name must be None or one of {', '.join(isas())}, got {name!r}")
+    encoded = (<str>name).encode()
+    ft_isa_force(<const char *><bytes>encoded)
 
 
 def current_isa() -> str:

@@ -108,6 +108,14 @@ cdef extern from "convert.h":
     const char *ft_element_name(ft_element type)
     bint ft_is_float_rows(const ft_strided *x)
     void ft_to_float_rows(const ft_strided *x, float *out) nogil
+    float ft_float_of_double(double value)
+    float ft_float_of_int64(int64_t value)
+
+cdef extern from "env.h":
+    ctypedef struct ft_env:
+        pass
+    ft_env ft_env_enter()
+    void ft_env_leave(ft_env saved)
 
 cdef extern from "dispatch.h":
     uint32_t ft_isa_count()
@@ -174,6 +182,7 @@ cdef extern from "_fastcall.h":
     PyObject *farthing_name_out
     bint farthing_only_out(PyObject *names)
     bint farthing_is_ndarray(PyObject *o)
+    bint farthing_is_array(PyObject *o)
     float *farthing_float_vector(PyObject *o, size_t length, int flags)
     ft_element farthing_element_of_dtype(int type)
     bint farthing_get_buffer(object o, Py_buffer *buffer) except -1

@@ -33,6 +33,12 @@ static inline int farthing_is_ndarray(PyObject *o) {
     return Py_TYPE(o) == farthing_ndarray_type;
 }
 
+/* 1 where o is a numpy.ndarray, of that type or of a subclass. */
+static inline int farthing_is_array(PyObject *o) {
+    return farthing_is_ndarray(o) ||
+           (farthing_ndarray_type && PyType_IsSubtype(Py_TYPE(o), farthing_ndarray_type));
+}
+
 /* The data of an exact, aligned, native, contiguous float32 ndarray of shape (length,);
  * NULL for anything else.  `flags`: what else must be set. */
 static inline float *farthing_float_vector(PyObject *o, size_t length, int flags) {

@@ -3,6 +3,7 @@
 
 cdef enum:
     ROWS_A_THREAD = 256  # fewer do not pay for a thread's start
+    MOST_THREADS = 4096
 
 cdef const char *PREDICT_DOC = b"""predict($self, x, out=None, threads=1)
 --
@@ -11,15 +12,17 @@ The score (not the label) of one row or of every row of a batch, float32.
 
 x: one row (n_features,) or a batch (rows, n_features) of raw features: a numpy array or any
 other buffer of floats, integers or bools in any layout and byte order; a list or tuple of
-numbers, or of rows; a dict by feature name, or a list of them; a pandas, polars or pyarrow
-frame, by column name.  NaN and None mean missing.  Values are rounded once, to float32.
+numbers, or of rows; a dict or other mapping by feature name, or a list of them; a pandas,
+polars or pyarrow frame, by column name.  NaN, None and masked cells mean missing.  Values are
+rounded once, to float32.
 
 Returns the probability of `positive`, the probabilities of all classes, or the value: a Python
 float for one row, float32 (rows,) for a batch; of a multi-class model float32 (classes,) or
 (rows, classes).  With `out`, a writable C-contiguous float32 buffer of that shape ((1,) for
 one row), that is filled and returned; on an error nothing is written to it.
 
-threads: how many threads may share the rows of a large batch; the scores are the same bits.
+threads: how many threads, 1 to 4096, may share the rows of a large batch; the scores are the
+same bits.
 
 ValueError for a wrong shape, a missing or unknown feature or a value the model refuses (an
 infinity, where it has no encoder); TypeError for anything that is not numbers.
@@ -34,13 +37,10 @@ cdef class Part:
     cdef size_t rows
     cdef float *scores
     cdef ft_status status
-    cdef bytes reason
 
     def __call__(self):
         with nogil:
             self.status = ft_predict(self.model, self.x, self.rows, self.scores)
-        if self.status != FT_OK:
-            self.reason = ft_last_error()  # of this thread
 
 
 cdef int score_in_threads(
@@ -76,8 +76,8 @@ cdef int score_in_threads(
     if failure is not None:
         raise failure
     for part in parts:
-        if part.status != FT_OK:
-            raise_status(part.status, part.reason)
+        if part.status != FT_OK:  # again as a whole, for a reason that counts rows from the first
+            return score_rows(self, x, rows, scores, 1)
     return 0
 
 
@@ -121,15 +121,20 @@ cdef object predict_any(CoreScorer self, object x, object out, size_t threads):
     cdef View target
     cdef float score
     cdef float *scores
+    cdef ft_env env
     source.owned = NULL
     source.view.held = target.held = False
-    if not PyObject_CheckBuffer(x) and not isinstance(x, (list, tuple, dict)):
-        x = self._as_rows(x)
     try:
-        if isinstance(x, (list, tuple, dict)):
-            read_python(self, x, &source, stack)
-        else:
-            read_buffer(self, x, &source, stack)
+        env = ft_env_enter()
+        try:
+            if not is_plain(x):
+                x = self._as_rows(x)
+            if isinstance(x, (list, tuple, dict)):
+                read_python(self, x, &source, stack)
+            else:
+                read_buffer(self, x, &source, stack)
+        finally:
+            ft_env_leave(env)
         if out is None:
             if source.single and self.outputs == 1:
                 score_rows(self, source.rows, 1, &score, 1)
@@ -145,7 +150,7 @@ cdef object predict_any(CoreScorer self, object x, object out, size_t threads):
 
 
 cdef size_t thread_count(object threads) except 0:
-    check_integer(1, threads=threads)
+    check_integer(1, MOST_THREADS, threads=threads)
     return threads
 
 

@@ -20,24 +20,46 @@ cdef object label(CoreScorer self, Py_ssize_t column):
 cdef float number(CoreScorer self, object item, Py_ssize_t column) except? -1:
     """One feature from a Python object, rounded once; None means missing."""
     if isinstance(item, float):
-        return <float><double>item
+        return ft_float_of_double(item)
     if item is None:
         return NAN
-    if not isinstance(item, (str, bytes, bytearray)):
+    if isinstance(item, int):
+        return whole_number(self, item, column)
+    try:
+        return whole_number(self, operator.index(item), column)
+    except TypeError:
+        pass
+    if not isinstance(item, (str, bytes, bytearray)) and (
+        isinstance(item, numbers.Real) or not isinstance(item, numbers.Complex)
+    ):
         try:
-            try:
-                item = operator.index(item)
-            except TypeError:
-                return <float><double>float(item)
-            try:
-                return <float><long long>item
-            except OverflowError:
-                return <float><double>item
+            return ft_float_of_double(float(item))
         except (TypeError, ValueError, OverflowError):
             pass
     raise TypeError(
-        f"x must hold numbers, got {type(item).__name__} {item!r} for feature {label(self, column)}"
+        f"x must hold numbers, got {type(item).__name__} {reprlib.repr(item)} "
+        f"for feature {label(self, column)}"
     )
+
+
+cdef float whole_number(CoreScorer self, object item, Py_ssize_t column) except? -1:
+    """An int of any size, rounded once."""
+    try:
+        return ft_float_of_int64(item)
+    except OverflowError:
+        pass
+    bits = item.bit_length()
+    if bits > 1024:
+        raise ValueError(
+            f"x must hold numbers below 2**1024, got an int of {bits:,} bits "
+            f"for feature {label(self, column)}"
+        )
+    # 53 bits, the last of them set where any bit is cut off, round as all bits would.
+    shift = bits - 53
+    kept = item >> shift
+    if kept << shift != item:
+        kept |= 1
+    return ft_float_of_double(ldexp(kept, shift))
 
 
 cdef int read_sequence(CoreScorer self, object x, float *row) except -1:
@@ -69,9 +91,25 @@ cdef int read_dict(CoreScorer self, dict x, float *row) except -1:
     return 0
 
 
+cdef bint is_plain(object x):
+    """Whether x is read as it is; all else goes through `_as_rows`."""
+    cdef int type_number
+    cdef bint exact = farthing_is_ndarray(<PyObject *>x)
+    if exact or farthing_is_array(<PyObject *>x):
+        type_number = PyArray_TYPE(<PyArrayObject *><PyObject *>x)
+        if farthing_element_of_dtype(type_number) == FT_ELEMENT_OTHER:
+            return False
+        return exact or not hasattr(x, "mask")
+    return type(x) is dict or isinstance(x, (list, tuple)) or PyObject_CheckBuffer(x)
+
+
 cdef int read_row(CoreScorer self, object x, float *row) except -1:
     """One row of a list of rows."""
     cdef View view
+    if not is_plain(x):
+        if not is_row(x):
+            raise TypeError(f"the rows of x must be lists, dicts or arrays, got {type(x).__name__}")
+        x = self._as_rows(x, "a row of x")
     if isinstance(x, dict):
         return read_dict(self, x, row)
     if isinstance(x, (list, tuple)):
@@ -130,7 +168,7 @@ cdef int read_buffer(CoreScorer self, object x, Source *source, float *stack) ex
     cdef float *rows
     cdef const ft_strided *array = &source.view.array
     if not open_view(x, &source.view):
-        raise TypeError(f"x must be an array of numbers, a list or a dict, got {type(x).__name__}")
+        raise TypeError(refusal("x", x))
     check_x(self, x, &source.view)
     source.single = source.view.ndim == 1
     source.count = array.rows
@@ -144,6 +182,13 @@ cdef int read_buffer(CoreScorer self, object x, Source *source, float *stack) ex
         with nogil:
             ft_to_float_rows(array, rows)
     return 0
+
+
+cdef object refusal(str argument, object x):
+    return (
+        f"{argument} must be an array or another buffer of numbers, a list, tuple or dict, or a "
+        f"pandas, polars or pyarrow frame, got {type(x).__name__}"
+    )
 
 
 cdef bint is_row(object item):

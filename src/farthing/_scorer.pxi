@@ -18,6 +18,10 @@ cdef class CoreScorer:
     cdef object __weakref__
 
     def __cinit__(self, data):
+        if not PyObject_CheckBuffer(data):
+            raise TypeError(
+                f"data must be the bytes of a .farthing file, got {type(data).__name__}"
+            )
         self._data = bytes(data)
         check(ft_open_memory(<const char *>self._data, len(self._data), &self.model))
         self.features = ft_features(self.model)
@@ -36,9 +40,9 @@ cdef class CoreScorer:
         """The same as ``predict``."""
         return predict_any(self, x, out, thread_count(threads))
 
-    def _as_rows(self, x):
-        """An object that is no buffer, list or dict, as one of them."""
-        raise TypeError(f"x must be an array, a list or a dict, got {type(x).__name__}")
+    def _as_rows(self, x, argument="x"):
+        """What is not read as it is, as a buffer of numbers, a list, tuple or dict."""
+        raise TypeError(refusal(argument, x))
 
     @property
     def n_features(self) -> int:
@@ -108,9 +112,15 @@ cdef tuple feature_names(const ft_model *model):
 
 cdef dict document(const ft_model *model):
     try:
-        info = json.loads(model.info[:model.info_size].decode())
+        info = json.loads(model.info[:model.info_size].decode(), parse_constant=refuse_constant)
     except ValueError as error:
         raise FarthingError(f"info: no valid JSON ({error})") from None
+    except RecursionError:
+        raise FarthingError("info: its JSON is nested too deeply") from None
     if not isinstance(info, dict):
         raise FarthingError("info: expected a JSON object")
     return info
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is no number of JSON")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 import warnings
 from os import PathLike
@@ -315,15 +314,12 @@ class Estimator:
     def save(self, path: str | PathLike, metadata=None) -> None:
         """Writes a ``.farthing`` file that `farthing.load` and the C library read.
 
-        metadata: any JSON-able value, returned by ``Scorer.metadata``. The file appears
+        metadata: any JSON value, its keys texts, returned by ``Scorer.metadata``. The file appears
         whole or not at all; raises OSError where it cannot be written.
         """
         self._check_fitted()
         self._check_saveable()
-        try:
-            json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
-            raise FarthingError(f"metadata must be representable as JSON: {error}") from None
+        container.check_json(metadata=metadata)
         self._orient()
         container.write_atomic(path, self._bytes(metadata))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
+import json
 import os
 import re
 import secrets
@@ -18,7 +20,7 @@ import numpy as np
 from farthing import _core
 from farthing._validate import FarthingError
 
-__all__ = ["dumps", "loads", "write_atomic"]
+__all__ = ["check_json", "dumps", "loads", "write_atomic"]
 
 _DTYPES = {"U8": "u1", "I8": "i1", "I32": "<i4", "F32": "<f4"}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
@@ -79,19 +81,48 @@ def loads(data: bytes) -> dict[str, np.ndarray]:
     }
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+def check_json(**arguments: object) -> None:
+    """FarthingError unless every named argument can be written as JSON and read back.
+
+    Keys must be texts: JSON knows no others, and Python would turn 1 into "1".
+
+    >>> check_json(metadata={"rows": 1000, "years": [2023, 2024]})
+    >>> check_json(metadata={"limits": {1: 0.5}})
+    Traceback (most recent call last):
+    farthing._validate.FarthingError: metadata must have texts as keys, got 1
+    """
+    for name, value in arguments.items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FarthingError(f"{name} must be representable as JSON: {error}") from None
+        level = [value]
+        while level:
+            mappings = [item for item in level if isinstance(item, dict)]
+            for key in (key for mapping in mappings for key in mapping):
+                if not isinstance(key, str):
+                    raise FarthingError(f"{name} must have texts as keys, got {key!r}")
+            inner = [list(mapping.values()) for mapping in mappings]
+            inner += [item for item in level if isinstance(item, (list, tuple))]
+            level = [value for values in inner for value in values]
+
+
+def write_atomic(path: str | bytes | os.PathLike, data: bytes) -> None:
     """Writes `data` to `path`: the whole of it, or, on any failure, nothing.
 
     A temporary file in the same folder is written, flushed to the disk and renamed over
-    `path`; temporaries that a crash left there are removed.  OSError where that fails.
+    `path`, or over the file that a link there leads to; temporaries that a crash left there
+    are removed.  OSError where that fails, and where `path` is there but no regular file.
     """
+    path = os.fsdecode(path)
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
+        mode = _mode_to_keep(target)
         _remove_stale(target)
         with open(temporary, "xb") as file:
-            if target.exists():
-                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -101,8 +132,21 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+            raise OSError(error.errno, error.strerror, path) from None
         raise
+
+
+def _mode_to_keep(target: Path) -> int | None:
+    """Permissions of the file at `target`, None where there is none; else OSError."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise FileExistsError(errno.EEXIST, "Not a regular file, so not replaced")
+    return stat.S_IMODE(mode)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -117,5 +161,6 @@ def _sync_folder(folder: Path) -> None:
 def _remove_stale(target: Path) -> None:
     """Removes temporaries for `target` so old that whoever wrote them is gone."""
     for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-            leftover.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # removed by another, or not ours to remove
+            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                leftover.unlink()

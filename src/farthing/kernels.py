@@ -106,9 +106,10 @@ def prune_mask(
     `drop_count` units go, ``round(sparsity * units)`` but never the last; of equal norms the
     first in row-major order goes first.
 
-    ValueError for a sparsity outside [0, 1], an unknown pattern or norm, or weights that are
-    not finite.  Method: magnitude pruning (Han et al. 2015, "Learning both weights and
-    connections for efficient neural networks").
+    TypeError for weights that are no real numbers; ValueError for a sparsity outside [0, 1],
+    an unknown pattern or norm, or weights that are not finite in float32.  Method: magnitude
+    pruning (Han et al. 2015, "Learning both weights and connections for efficient neural
+    networks").
 
     >>> import numpy as np
     >>> prune_mask(np.array([[0.1, -3.0], [2.0, 0.2]]), sparsity=0.5)
@@ -117,16 +118,29 @@ def prune_mask(
     """
     check_fraction(sparsity=sparsity)
     check_choice(("l1", "l2"), norm=norm)
-    weights = np.ascontiguousarray(weights, np.float32)
-    if weights.ndim != 2 or weights.size == 0:
-        raise ValueError(f"weights must have shape (n, k), not empty, got {weights.shape}")
-    if not np.isfinite(weights).all():
-        raise ValueError("weights must be finite")
+    weights = _weights(weights)
     rows, columns = _block(pattern)
     scores = _core.prune_scores(weights, rows, columns, norm == "l2")
     keep = _core.prune_select(scores, drop_count(sparsity, scores.size)).reshape(scores.shape)
     n, k = weights.shape
     return np.repeat(np.repeat(keep, rows, axis=0)[:n], columns, axis=1)[:, :k]
+
+
+def _weights(weights: object) -> np.ndarray:
+    """Weights to prune as C-contiguous float32 (n, k), finite."""
+    try:
+        array = np.asarray(weights)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"weights must have shape (n, k): {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"weights must hold real numbers, got dtype {array.dtype}")
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"weights must have shape (n, k), not empty, got {array.shape}")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError("weights must be finite in float32")
+    return array
 
 
 def _block(pattern: str) -> tuple[int, int]:

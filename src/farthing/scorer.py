@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import os
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from farthing import _core
@@ -17,6 +19,7 @@ __all__ = ["Scorer", "load"]
 _CHECKSUM = 8 + len('{"__metadata__":{"checksum":"')  # offset of its digits in the file
 _ACTIVATIONS = ("linear", "relu", "sigmoid", "softmax")
 _KINDS = {1: "standardize", 2: "quantize", 3: "dense", 4: "encode_dense", 5: "link"}
+_KIND_BEHIND = {"identity": "regression", "sigmoid": "binary", "softmax": "multiclass"}
 
 
 class Scorer(_core.CoreScorer):
@@ -43,71 +46,79 @@ class Scorer(_core.CoreScorer):
     __slots__ = ()
 
     def __init__(self, data: bytes) -> None:
-        critical = self._info.get("critical")
-        target = critical.get("target") if isinstance(critical, dict) else None
-        if not isinstance(target, dict):
-            raise FarthingError("info: no section critical.target")
-        unknown = set(critical) - {"target"}
-        if unknown:
-            raise FarthingError(
-                f"info: critical section {min(unknown)!r} is not known to this version; "
-                "upgrade farthing"
-            )
-        kind, classes = target.get("kind"), target.get("classes")
-        if kind == "binary":
-            threshold = target.get("decision_threshold", 0.5)
-            sound = (
-                self.n_outputs == 1
-                and isinstance(classes, list)
-                and len(classes) == 2
-                and target.get("positive") in classes
-                and isinstance(threshold, (int, float))
-            )
-        elif kind == "multiclass":
-            sound = isinstance(classes, list) and len(classes) == self.n_outputs
-        else:
-            sound = kind == "regression"
-        if not sound:
-            raise FarthingError(
-                f"info: critical.target does not describe a model of {self.n_outputs} outputs"
-            )
+        _check_info(self._info, self.n_outputs, self._link)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Scorer:
         """The model that the bytes of a .farthing file hold; FarthingError for other bytes."""
         return cls(data)
 
-    def _as_rows(self, x: Any) -> Any:
+    def _as_rows(self, x: Any, argument: str = "x") -> Any:
+        if isinstance(x, Mapping):
+            return dict(x)
+        for method in ("collect", "toarray"):  # of a lazy frame, of a sparse matrix
+            if callable(getattr(x, method, None)):
+                what = f"{type(x).__name__}, which must be read first: use x.{method}()"
+                raise TypeError(f"{argument} must be an array or a frame in memory, got {what}")
         from farthing import tables
 
         names = tables.column_names(x)
         if names is None:
-            index = getattr(x, "index", None)  # of a pandas Series, such as one row of a frame
-            if self._names is not None and getattr(index, "dtype", None) is not None:
-                labels = index.tolist()
-                if all(isinstance(label, str) for label in labels):
-                    return dict(zip(labels, x.tolist(), strict=True))
-            import numpy as np
-
-            return np.asarray(x)
+            labels = self._labels(x)
+            return self._plain(x, argument) if labels is None else dict(zip(labels, x, strict=True))
         if self._names is not None and names != self._names:
             missing = [name for name in self._names if name not in names]
             if missing:
-                raise ValueError(f"x has no column {missing[0]!r}")
+                raise ValueError(f"{argument} has no column {missing[0]!r}")
             unknown = [name for name in names if name not in self._names]
             if unknown:
-                raise ValueError(f"x has a column {unknown[0]!r}, which is no feature of the model")
-        matrix, names = tables.as_matrix(x, argument="x")
+                raise ValueError(
+                    f"{argument} has a column {unknown[0]!r}, which is no feature of the model"
+                )
+        matrix, names = tables.as_matrix(x, argument=argument)
         if self._names is None or names == self._names:
             return matrix
         return matrix[:, [names.index(name) for name in self._names]]
+
+    def _labels(self, x: Any) -> list[str] | None:
+        """Feature names that a pandas Series, such as one row of a frame, gives its values."""
+        index = getattr(x, "index", None)
+        if self._names is None or getattr(index, "dtype", None) is None:
+            return None
+        labels = index.tolist()
+        return labels if all(isinstance(label, str) for label in labels) else None
+
+    def _plain(self, x: Any, argument: str) -> Any:
+        """`x` as an array of numbers, or as lists where its cells are Python objects."""
+        import numpy as np
+
+        from farthing.columns import Cells, as_float32
+
+        try:
+            array = np.asanyarray(x)
+        except (TypeError, ValueError) as error:  # such as rows of different lengths
+            raise type(error)(f"{argument} must hold rows of numbers: {error}") from None
+        kind = array.dtype.kind
+        if array.ndim == 0 and kind not in "biufc":
+            return super()._as_rows(x, argument)
+        missing = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
+        if kind == "O" and array.size:
+            return (array if missing is None else np.where(missing, None, array.data)).tolist()
+        if kind in "biufO" and (missing is not None or array.dtype.char in "gO"):
+            return as_float32(Cells(np.asarray(array), missing))
+        return array
+
+    @property
+    def _link(self) -> str:
+        activation = self._operations()[-1]["activation"]
+        return "identity" if activation == 0 else _ACTIVATIONS[activation]
 
     @property
     def _target(self) -> dict[str, Any]:
         return self._info["critical"]["target"]
 
     def _optional(self, section: str) -> Any:
-        return copy.deepcopy(self._info.get("optional", {}).get(section))
+        return _copy(self._info.get("optional", {}).get(section))
 
     # ---- classes ----------------------------------------------------------------------------
 
@@ -138,24 +149,28 @@ class Scorer(_core.CoreScorer):
         equals.  One row gives one label, a batch an array (rows,).
         """
         score = self.predict(x)
-        kind = self._target["kind"]
+        kind, classes = self._target["kind"], self._target.get("classes")
         if kind == "regression":
             return score
+        if kind == "binary":
+            positive = classes.index(self.positive)
+            threshold = self._target.get("decision_threshold", 0.5)
+            if isinstance(score, float):
+                return classes[positive if score >= threshold else 1 - positive]
         import numpy as np
 
-        single = np.ndim(score) == (1 if kind == "multiclass" else 0)
-        if kind == "multiclass":
-            chosen = np.argmax(score, axis=-1)
+        if kind == "binary":
+            chosen = np.where(score.astype(np.float64) >= threshold, positive, 1 - positive)
         else:
-            positive = self.classes.index(self.positive)
-            threshold = self._target.get("decision_threshold", 0.5)
-            chosen = np.where(np.asarray(score, np.float64) >= threshold, positive, 1 - positive)
-        return self.classes[int(chosen)] if single else np.array(self.classes)[chosen]
+            chosen = np.argmax(score, axis=-1)
+            if score.ndim == 1:
+                return classes[int(chosen)]
+        return np.array(classes)[chosen]
 
     @property
     def classes(self) -> list[Any] | None:
         """The labels in the order of `predict_proba`; None for a regression."""
-        return copy.deepcopy(self._target.get("classes"))
+        return _copy(self._target.get("classes"))
 
     @property
     def positive(self) -> Any:
@@ -194,21 +209,22 @@ class Scorer(_core.CoreScorer):
         whose NaN takes a fixed value because training had no NaN there.
         """
         names = self._names or tuple(range(self.n_features))
-        *operations, link = self._operations()
-        return {
+        operations = self._operations()
+        described = {
             "model_id": self.model_id,
-            "target": copy.deepcopy(self._target),
+            "target": _copy(self._target),
             "n_features": self.n_features,
             "n_outputs": self.n_outputs,
             "input": _KINDS[operations[0]["kind"]],
             "layers": [_layer(o) for o in operations if _KINDS[o["kind"]].endswith("dense")],
-            "link": "identity" if link["activation"] == 0 else _ACTIVATIONS[link["activation"]],
+            "link": self._link,
             "median_for_missing": [names[i] for i in self._filled()],
             "isa": self._isa,
             "file_bytes": len(self._data),
             "nbytes": self.nbytes,
-            **(self._optional("model") or {}),
         }
+        # What the file says of itself adds to these, and replaces none.
+        return {**described, **(self._optional("model") or {}), **described}
 
     def __repr__(self) -> str:
         operations = self._operations()
@@ -243,7 +259,55 @@ def _layer(operation: dict[str, Any]) -> dict[str, Any]:
     return layer
 
 
-def load(path: str | os.PathLike[str]) -> Scorer:
+def _copy(value: Any) -> Any:
+    """A copy of a JSON document, to any depth that JSON itself was read to."""
+    return json.loads(json.dumps(value))
+
+
+def _check_info(info: dict[str, Any], outputs: int, link: str) -> None:
+    """FarthingError unless `info` describes a model of so many outputs behind this link."""
+
+    def require(holds: bool, name: str, what: str) -> None:
+        if not holds:
+            raise FarthingError(f"info: {name} must be {what}")
+
+    critical = info.get("critical")
+    target = critical.get("target") if isinstance(critical, dict) else None
+    if not isinstance(target, dict):
+        raise FarthingError("info: no section critical.target")
+    unknown = set(critical) - {"target"}
+    if unknown:
+        raise FarthingError(
+            f"info: critical section {min(unknown)!r} is not known to this version; "
+            "upgrade farthing"
+        )
+    optional = info.get("optional", {})
+    require(isinstance(optional, dict), "optional", "an object")
+    require(isinstance(optional.get("model", {}), dict), "optional.model", "an object")
+
+    kind = _KIND_BEHIND[link]
+    require(target.get("kind") == kind, "target.kind", f"{kind!r} behind the link {link}")
+    threshold = target.get("decision_threshold", 0.5)
+    require(_is_finite(threshold), "target.decision_threshold", "a finite number")
+    if kind == "regression":
+        return
+    count = 2 if kind == "binary" else outputs
+    fits = outputs == 1 if kind == "binary" else outputs > 1
+    require(fits, "target.kind", f"one for {outputs} outputs, not {kind!r}")
+    classes = target.get("classes")
+    labels = isinstance(classes, list) and all(isinstance(c, (str, int, float)) for c in classes)
+    sound = labels and len(set(classes)) == len(classes) == count
+    require(sound, "target.classes", f"{count} distinct texts or numbers")
+    if kind == "binary":
+        require(target.get("positive") in classes, "target.positive", "one of the classes")
+
+
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max
+
+
+def load(path: str | bytes | os.PathLike) -> Scorer:
     """The model in the .farthing file at `path`.
 
     OSError where the file cannot be read; FarthingError, with the reason, where it is no valid
@@ -254,9 +318,10 @@ def load(path: str | os.PathLike[str]) -> Scorer:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'no/such.farthing'
     """
+    path = os.fsdecode(path)
     with open(path, "rb") as file:
         data = file.read()
     try:
         return Scorer(data)
     except FarthingError as error:
-        raise FarthingError(f"{os.fspath(path)}: {error}") from None
+        raise FarthingError(f"{path}: {error}") from None

@@ -20,8 +20,11 @@ from farthing.training import History, draw_seed, split_search, standardized_tar
 
 __all__ = ["Step"]
 
-# A model without an estimator has no classes: its score is a value.
-BARE_INFO = {"critical": {"target": {"kind": "regression"}}, "optional": {}}
+# What the score of a model without an estimator means, by its link.
+BARE_TARGETS = {
+    "identity": {"kind": "regression"},
+    "sigmoid": {"kind": "binary", "classes": [0, 1], "positive": 1, "decision_threshold": 0.5},
+}
 
 
 class _Given(NamedTuple):
@@ -145,7 +148,10 @@ class Step:
         return Part(part.rows, said, target, part.weight)
 
     def _scorer(self, model: Model) -> Scorer:
-        info = BARE_INFO if self.estimator is None else self.estimator._info()
+        if self.estimator is None:
+            info = {"critical": {"target": BARE_TARGETS[model.link]}, "optional": {}}
+        else:
+            info = self.estimator._info()
         return Scorer.from_bytes(container.dumps(export.model_to_tensors(model, info)))
 
     def train(
