@@ -1,3 +1,6 @@
+import datetime
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -37,30 +40,185 @@ def test_codes_are_never_invented():
         assert set(np.unique(mixed[:, 0])) <= {1, 2, 4}
 
 
-COLUMNS = {
-    "amount": [10.5, 20.25, 30.0, 41.0] * 30,
-    "count": list(range(60)) * 2,
-    "city": [c for c in "abcd" for _ in range(30)],
+def test_identifiers_are_never_invented():
+    X = 2**60 + np.arange(400).reshape(-1, 1)
+    (mixed,) = munge(X, np.zeros((400, 1), np.float32), copies=1, rng=rng())
+    assert set(mixed[:, 0]) <= set(X[:, 0]) and not np.array_equal(mixed, X)
+
+
+def test_numbers_at_the_ends_of_float64_raise_no_warning():
+    X = rng().choice([-1.7e308, 1.7e308, np.inf, np.nan, 0.5], (400, 1))
+    with np.errstate(all="raise", under="ignore"):
+        (mixed,) = munge(X, rng().random((400, 1)).astype(np.float32), copies=1, rng=rng())
+    assert np.isnan(mixed).any() and np.isinf(mixed).any()
+    assert np.abs(mixed[np.isfinite(mixed)]).max() <= 1.7e308
+
+
+N = 120
+NULLS = [i % 7 == 3 for i in range(N)]
+
+
+def with_nulls(values):
+    return [None if null else value for value, null in zip(values, NULLS, strict=True)]
+
+
+AMOUNT = [10.5 + 0.25 * i for i in range(N)]
+# More distinct values than codes have, fit for int8, with gaps that blurring fills.
+COUNT = [8 * (i % 16) + i // 16 % 5 for i in range(N)]
+FLAG = [i % 3 == 0 for i in range(N)]
+TEXT = ["abcd"[i % 4] for i in range(N)]
+DAY = [datetime.date(2024, 1, 1 + i % 28) for i in range(N)]
+PRICE = [Decimal(i) / 4 for i in range(N)]
+
+PANDAS = {
+    "int8": COUNT,
+    "uint16": COUNT,
+    "int64": COUNT,
+    "float32": AMOUNT,
+    "float64": AMOUNT,
+    "bool": FLAG,
+    "object": with_nulls(TEXT),
+    "category": with_nulls(TEXT),
+    "datetime64[ns]": with_nulls(DAY),
+    "Int64": with_nulls(COUNT),
+    "UInt8": with_nulls(COUNT),
+    "Float32": with_nulls(AMOUNT),
+    "Float64": with_nulls(AMOUNT),
+    "boolean": with_nulls(FLAG),
+    "string": with_nulls(TEXT),
+    "int8[pyarrow]": with_nulls(COUNT),
+    "int64[pyarrow]": with_nulls(COUNT),
+    "double[pyarrow]": with_nulls(AMOUNT),
+    "bool[pyarrow]": with_nulls(FLAG),
+    "string[pyarrow]": with_nulls(TEXT),
+    "Sparse[float64]": AMOUNT,
+}
+POLARS = {
+    pl.Int8: COUNT,
+    pl.Int64: COUNT,
+    pl.UInt32: COUNT,
+    pl.Int128: COUNT,
+    pl.Float32: AMOUNT,
+    pl.Float64: AMOUNT,
+    pl.Boolean: FLAG,
+    pl.String: TEXT,
+    pl.Categorical: TEXT,
+    pl.Enum(list("abcd")): TEXT,
+    pl.Date: DAY,
+    pl.Decimal(10, 2): PRICE,
+}
+ARROW = {
+    pa.int8(): COUNT,
+    pa.int64(): COUNT,
+    pa.uint32(): COUNT,
+    pa.float32(): AMOUNT,
+    pa.float64(): AMOUNT,
+    pa.bool_(): FLAG,
+    pa.string(): TEXT,
+    pa.dictionary(pa.int32(), pa.string()): TEXT,
+    pa.date32(): DAY,
+    pa.decimal128(10, 2): PRICE,
 }
 
 
-@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
-def test_tables_keep_container_types_and_categories(make):
-    table = make(COLUMNS)
-    if make is pd.DataFrame:
-        table["city"] = table["city"].astype("category")
-        table.index = np.arange(1000, 1120)
-    numeric = np.column_stack([COLUMNS["amount"], COLUMNS["count"]]).astype(np.float32)
-    (mixed,) = munge(table, numeric, copies=1, rng=rng())
-    assert type(mixed) is type(table)
-    if make is pa.table:
-        assert mixed.schema == table.schema
-        city = mixed["city"].to_pylist()
+def check(own: list, mixed: list, blurred: bool):
+    """Nulls stay possible, values stay in range or among those seen, and some rows moved."""
+    assert mixed != own
+    assert (None in mixed) == (None in own)
+    seen, found = set(own) - {None}, set(mixed) - {None}
+    if blurred:
+        assert not found <= seen
+        assert min(found) >= min(seen) and max(found) <= max(seen)
     else:
-        assert list(mixed.dtypes) == list(table.dtypes)
-        city = list(mixed["city"])
-    assert set(city) == {"a", "b", "c", "d"} and city != COLUMNS["city"]
-    numbers = (
-        mixed[["amount", "count"]] if make is not pa.table else mixed.select(["amount", "count"])
-    )
-    assert as_matrix(numbers)[0].shape == (120, 2)
+        assert found <= seen
+
+
+def mixed_once(table):
+    position = np.arange(N, dtype=np.float32).reshape(-1, 1)
+    (mixed,) = munge(table, position, copies=1, rng=rng())
+    assert type(mixed) is type(table)
+    return mixed
+
+
+def as_list(column):
+    return column.astype(object).where(column.notna(), None).tolist()
+
+
+@pytest.mark.parametrize("dtype", PANDAS)
+def test_pandas_columns_keep_their_dtype(dtype):
+    frame = pd.DataFrame({0: pd.Series(PANDAS[dtype], dtype=dtype), "x": AMOUNT})
+    frame.index = np.arange(N) // 2  # labels that repeat
+    before = frame.copy()
+    mixed = mixed_once(frame)
+    assert mixed.dtypes.equals(frame.dtypes)
+    assert mixed.columns.equals(frame.columns) and mixed.index.equals(frame.index)
+    numbers = PANDAS[dtype] in (COUNT, AMOUNT, with_nulls(COUNT), with_nulls(AMOUNT))
+    check(as_list(frame[0]), as_list(mixed[0]), numbers and "Sparse" not in dtype)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], ["a", "a"], [("a", 1), ("a", 2)]], ids=str)
+def test_pandas_frames_may_have_any_column_labels(labels):
+    frame = pd.DataFrame(np.column_stack([AMOUNT, COUNT]))
+    frame.columns = labels
+    mixed = mixed_once(frame)
+    assert mixed.columns.equals(frame.columns)
+    np.testing.assert_array_equal(mixed.to_numpy(), mixed_once(frame.to_numpy()))
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("dtype", POLARS, ids=str)
+def test_polars_columns_keep_their_dtype(dtype, nulls):
+    values = with_nulls(POLARS[dtype]) if nulls else POLARS[dtype]
+    frame = pl.DataFrame({"it": pl.Series(values, dtype=dtype), "x": AMOUNT})
+    before = frame.clone()
+    mixed = mixed_once(frame)
+    assert mixed.schema == frame.schema
+    numbers = POLARS[dtype] in (COUNT, AMOUNT)
+    check(frame["it"].to_list(), mixed["it"].to_list(), numbers and dtype != pl.Int128)
+    assert frame.equals(before)
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("dtype", ARROW, ids=str)
+@pytest.mark.parametrize("make", ["table", "chunks", "batch"])
+def test_arrow_columns_keep_their_type(make, dtype, nulls):
+    values = with_nulls(ARROW[dtype]) if nulls else ARROW[dtype]
+    fields = [pa.field("it", dtype, metadata={"unit": "EUR"}), pa.field("x", pa.float64(), False)]
+    schema = pa.schema(fields, metadata={"source": "core"})
+    batch = pa.record_batch([pa.array(values, dtype), pa.array(AMOUNT)], schema=schema)
+    table = {
+        "batch": batch,
+        "table": pa.Table.from_batches([batch]),
+        "chunks": pa.Table.from_batches([batch[:50], batch[50:]]),
+    }[make]
+    mixed = mixed_once(table)
+    assert mixed.schema.equals(table.schema, check_metadata=True)
+    own, new = table["it"].to_pylist(), mixed["it"].to_pylist()
+    check(own, new, ARROW[dtype] in (COUNT, AMOUNT))
+
+
+def test_lists_stay_lists_and_keep_text_beside_numbers():
+    rows = [list(row) for row in zip(AMOUNT, COUNT, with_nulls(TEXT), FLAG, strict=True)]
+    mixed = mixed_once(rows)
+    assert {tuple(map(type, row)) for row in mixed} == {
+        (float, int, kind, bool) for kind in (str, type(None))
+    }
+    for j, blurred in enumerate([True, True, False, False]):
+        check([row[j] for row in rows], [row[j] for row in mixed], blurred)
+
+
+def test_masked_arrays_stay_masked():
+    X = np.ma.array(np.column_stack([AMOUNT, COUNT]), mask=np.column_stack([NULLS, NULLS]))
+    mixed = mixed_once(X)
+    assert mixed.mask.any() and not np.array_equal(mixed.mask, X.mask)
+    check(X[:, 0].tolist(), mixed[:, 0].tolist(), True)
+
+
+def test_every_container_gets_the_same_values():
+    X = np.column_stack([AMOUNT, COUNT]).astype(float)
+    expected = mixed_once(X)
+    data = {"a": AMOUNT, "c": COUNT}
+    for table in (pd.DataFrame(data), pl.DataFrame(data), pa.table(data), pa.record_batch(data)):
+        np.testing.assert_array_equal(as_matrix(mixed_once(table))[0], expected.astype("f4"))
+    np.testing.assert_array_equal(mixed_once(X.tolist()), expected)

@@ -143,10 +143,18 @@ def test_text_labels_and_positive(tmp_path):
         model.set_params(positive="maybe").predict(X)
 
 
-def test_decision_threshold():
+def test_decision_threshold_counts_in_full_precision(tmp_path):
     X, y = credit.data()
     strict = clone(credit.fitted()).set_params(decision_threshold=0.9).fit(X, y)
-    assert (strict.predict(X) == (strict.predict_proba(X)[:, 1] >= np.float32(0.9))).all()
+    score = strict.predict_proba(X)[:, 1].astype(np.float64)
+    assert (strict.predict(X) == (score >= 0.9)).all()
+    # Between two float32 scores, where the threshold rounds up to one or down to the other.
+    middle = np.unique(score)[len(X) // 4]
+    for threshold in (np.nextafter(middle, 1), np.nextafter(middle, 0)):
+        strict.set_params(decision_threshold=float(threshold))
+        strict.save(tmp_path / "m.farthing")
+        assert np.array_equal(farthing.load(tmp_path / "m.farthing").decide(X), strict.predict(X))
+        assert (strict.predict(X) == (score > threshold)).all()
 
 
 def test_frames_are_checked_by_name():
@@ -190,6 +198,8 @@ def test_frames_are_checked_by_name():
         ({"decision_threshold": 2}, r"decision_threshold must be a number in \[0, 1\], got 2"),
         ({"positive": "x"}, r"positive must be None or one of the labels \[0, 1\], got 'x'"),
         ({"random_state": "x"}, "random_state"),
+        ({"calibrate": "yes"}, "calibrate must be one of True, False, got 'yes'"),
+        ({"callback": 3}, "callback must be callable or None, got 3"),
     ],
 )
 def test_bad_parameters_are_named(parameters, says):
@@ -232,6 +242,9 @@ def test_parameters_are_set_by_name():
         (lambda X, y: (X, y[:-1]), "y must have 3000 values"),
         (lambda X, y: (X[None], y), "3 dimension"),
         (lambda X, y: (X, None), "y must be given"),
+        (lambda X, y: (X, y + 0j), "y must hold labels .* got dtype complex128"),
+        (lambda X, y: (np.column_stack([X, 10**9 + np.arange(len(X))]), y), "column 5 has 3,000"),
+        (lambda X, y: (X.astype(str), y), "X must hold numbers"),
         (lambda X, y: (np.where(X == X[0, 0], "?", X.astype(object)), y), "X must hold numbers"),
         (lambda X, y: ([[1.0, 2.0], [3.0]], y), "X must be a 2-D table"),
         (lambda X, y: (np.nan_to_num(X) * 0, y), "constant"),
@@ -267,12 +280,106 @@ def test_eval_set_and_groups():
     assert model.training_["search_rows"] % 10 == 0
 
 
-def test_early_stopping_needs_a_thousand_rows():
+@pytest.mark.parametrize(
+    ("early_stopping", "rows", "search_rows"),
+    [
+        ("auto", 999, 0),
+        ("auto", 1000, 100),
+        (True, 99, 0),
+        (True, 100, 10),
+        (True, 1000, 100),
+        (False, 3000, 0),
+    ],
+)
+def test_early_stopping_decides_from_how_many_rows_on_some_are_kept(
+    early_stopping, rows, search_rows
+):
     X, y = credit.data()
-    model = farthing.Classifier(hidden=(4,), max_epochs=2, random_state=0).fit(X[:999], y[:999])
-    assert model.history_.validation_loss == []
-    model.set_params(early_stopping=False).fit(X, y)
-    assert model.history_.validation_loss == []
+    model = farthing.Classifier(
+        hidden=(4,), max_epochs=2, early_stopping=early_stopping, random_state=0
+    )
+    model.fit(X[:rows], y[:rows])
+    # A stratum's tenth is rounded.
+    assert model.training_["search_rows"] == pytest.approx(search_rows, abs=1)
+    assert bool(model.history_.validation_loss) == bool(search_rows)
+
+
+@pytest.mark.parametrize("rows", [500, 3000])
+@pytest.mark.parametrize("estimator", ["Classifier", "Regressor", "exact"])
+def test_groups_are_checked_always(estimator, rows):
+    X, y = (values[:rows] for values in credit.data())
+    if estimator == "exact":
+        model = farthing.Regressor(hidden=(), encoder=None, solver="exact")
+    else:
+        model = getattr(farthing, estimator)(hidden=(4,), max_epochs=1)
+    for groups, says in (
+        (np.arange(rows - 1), f"groups must have {rows} labels"),
+        (np.where(np.arange(rows) == 7, np.nan, 0.0), "groups must have a label .* in row 7"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            model.fit(X, y, groups=groups)
+        with pytest.raises(ValueError, match=says):
+            model.fit(X, y, groups=groups, eval_set=(X, y))
+
+
+def test_an_empty_eval_set_is_named():
+    X, y = credit.data()
+    with pytest.raises(ValueError, match="eval_set must have rows, got none"):
+        farthing.Classifier(hidden=(4,), max_epochs=1).fit(X, y, eval_set=(X[:0], y[:0]))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_only_the_ratios_of_weights_matter(scale):
+    X, y = credit.data()
+    weight = np.where(np.arange(len(y)) % 2, 1.0, 2.0)
+    for kind in (farthing.Classifier, farthing.Regressor):
+        model = kind(hidden=(4,), max_epochs=2, random_state=0).fit(X, y, weight)
+        scaled = clone(model).fit(X, y, weight * scale)
+        np.testing.assert_allclose(scaled.predict(X), model.predict(X), rtol=1e-3, atol=1e-3)
+        assert scaled.score(X, y, weight * scale) == pytest.approx(model.score(X, y, weight))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("counted", [2, 20, 1500])
+@pytest.mark.parametrize("groups", [None, np.arange(3000) // 10])
+def test_rows_of_no_weight_are_not_searched_on(counted, groups):
+    X, y = credit.data()
+    weight = np.zeros(len(y))
+    # Both classes are among them.
+    weight[np.argsort(y, kind="stable")[[0, -1]]] = 1
+    weight[: counted - 2] = 1
+    for kind in (farthing.Classifier, farthing.Regressor):
+        model = kind(hidden=(4,), max_epochs=2, random_state=0)
+        model.fit(X, y, weight, groups=groups)
+        assert np.isfinite(model.predict(X)).all()
+        assert bool(model.training_["search_rows"]) == (counted == 1500)
+
+
+@pytest.mark.parametrize("kind", ["Classifier", "Regressor"])
+def test_score_checks_its_arguments(kind):
+    X, y = credit.data()
+    model = getattr(farthing, kind)(hidden=(4,), max_epochs=2, random_state=0).fit(X, y)
+    expected = model.score(X, y)
+    with pytest.warns(UserWarning, match="column-vector y"):
+        assert model.score(X, y[:, None]) == expected
+    with pytest.raises(ValueError, match="y must have 3000 values"):
+        model.score(X, y[:5])
+    with pytest.raises(ValueError, match="X must have 1 row or more to be scored, got none"):
+        model.score(X[:0], y[:0])
+    with pytest.raises(ValueError, match="sample_weight must have 3000 values"):
+        model.score(X, y, np.ones(5))
+    half = np.arange(len(y)) < 1500
+    assert model.score(X, y, half) == pytest.approx(model.score(X[half], y[half]), rel=1e-12)
+
+
+def test_labels_of_dtype_object_need_no_positive_to_be_saved(tmp_path):
+    X, y = credit.data()
+    model = farthing.Classifier(hidden=(4,), max_epochs=2, random_state=0)
+    for labels in (y.astype(object), (y == 1).astype(object)):
+        model.fit(X, labels).save(tmp_path / "m.farthing")
+        assert farthing.load(tmp_path / "m.farthing").positive == 1
+        assert set(model.predict(X)) <= {0, 1}
 
 
 def test_logistic_regression_has_coefficients_in_raw_units():
@@ -304,6 +411,30 @@ def test_regressor_works_on_any_scale():
         for t in (y, y * 1e6 + 1e7)
     ]
     assert min(scores) > 0.97 and abs(scores[0] - scores[1]) < 0.005
+
+
+@pytest.mark.parametrize("solver", [None, "exact"])
+@pytest.mark.parametrize(
+    ("scale", "offset", "says"),
+    [
+        (1e300, 0, "y must lie within 1e[+]35"),
+        (1e-300, 0, "y must vary by 100 steps of float32 or more"),
+        (1, 1e8, "y must vary by 100 steps of float32 or more"),
+    ],
+)
+def test_targets_that_float32_cannot_hold_are_refused(solver, scale, offset, says):
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    model = farthing.Regressor(hidden=(), encoder=None, solver=solver)
+    with pytest.raises(ValueError, match=says):
+        model.fit(X, X[:, 0] * scale + offset)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-35, 1e34])
+def test_targets_of_extreme_size_are_learnt(scale):
+    X = np.random.default_rng(0).uniform(-2, 2, size=(2000, 2))
+    y = X[:, 0] * scale
+    assert farthing.Regressor(hidden=(8,), random_state=0).fit(X, y).score(X, y) > 0.97
 
 
 def test_metadata_must_be_json(tmp_path):

@@ -452,6 +452,22 @@ def test_split_keeps_groups_whole_and_shares_near(rng):
     assert len(split_search(5000, y, np.zeros(5000), seed=0)[1]) == 0
 
 
+@pytest.mark.parametrize("groups", [None, np.arange(5000) // 10])
+def test_search_part_is_a_tenth_of_the_rows_of_positive_weight(groups):
+    weight = np.arange(5000) % 3 == 0
+    fit, search = split_search(5000, groups=groups, weight=weight)
+    assert np.array_equal(np.union1d(fit, search), np.arange(5000))
+    assert weight[search].sum() == pytest.approx(167, abs=2)
+    assert groups is not None or weight[search].all()
+    for counted, rows in ((999, 0), (1000, 100)):
+        assert len(split_search(5000, weight=np.arange(5000) < counted)[1]) == rows
+
+
+def test_search_part_exists_from_the_fewest_rows_asked_for():
+    assert len(split_search(100, min_rows=100)[1]) == 10
+    assert len(split_search(99, min_rows=100)[1]) == 0
+
+
 def test_draw_seed():
     assert draw_seed(5) == draw_seed(np.int64(5)) == 5
     assert draw_seed(None) != draw_seed(None)

@@ -50,7 +50,7 @@ class _Arrays:
 
     @staticmethod
     def columns(X) -> list:
-        return list(np.asarray(X).T)
+        return list(X.T if isinstance(X, np.ma.MaskedArray) else np.asarray(X).T)
 
     @staticmethod
     def take(column, index: np.ndarray):
@@ -62,7 +62,7 @@ class _Arrays:
         """Values and which of them are not null; None for anything but plain numbers."""
         if column.dtype.kind not in "iuf":
             return None
-        return column, np.ones(len(column), bool)
+        return np.asarray(column), ~np.ma.getmaskarray(column)
 
     @staticmethod
     def put(column, rows: np.ndarray, values: np.ndarray):
@@ -73,7 +73,7 @@ class _Arrays:
     @staticmethod
     def table(X, columns: list):
         """The container of `X`, holding `columns`."""
-        out = np.empty_like(np.asarray(X))
+        out = np.empty_like(X if isinstance(X, np.ma.MaskedArray) else np.asarray(X))
         for j, column in enumerate(columns):
             out[:, j] = column
         return out

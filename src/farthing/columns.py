@@ -53,7 +53,8 @@ def as_numbers(values: np.ndarray, argument: str, where: str = "") -> np.ndarray
     if kind in "biuf":
         return values
     if kind == "c":
-        raise FarthingError(f"{argument} must be real: Complex data not supported")
+        got = f", got {where}" if where else ""
+        raise FarthingError(f"{argument} must be real{got}: Complex data not supported")
     if kind != "O":
         got = where or f"dtype {values.dtype}"
         raise FarthingError(f"{argument} must hold numbers, got {got}, which is not numeric")

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import copy
+import reprlib
+import warnings
+from numbers import Integral
 
 import numpy as np
 
-from farthing._validate import FarthingError, check_fraction, check_integer
+from farthing._validate import FarthingError, check_fraction, check_integer, check_number
 from farthing.augmentation import munge
-from farthing.base import Estimator, HeldOut
+from farthing.base import Estimator, HeldOut, training_table
+from farthing.columns import as_numbers
 from farthing.estimators import Classifier, Regressor
-from farthing.losses import DistillationLoss
+from farthing.losses import TEMPERATURES, DistillationLoss
+from farthing.metrics import auc
 from farthing.tables import (
+    as_groups,
     as_labels,
     as_matrix,
+    as_part,
     as_weights,
+    at,
     check_features,
     column_names,
     row_count,
     take_rows,
 )
-from farthing.training import draw_seed, split_search
+from farthing.training import draw_seed
 
 __all__ = ["distill"]
 
@@ -33,7 +41,10 @@ def _ask(teacher, X) -> np.ndarray:
     if isinstance(teacher, (list, tuple)):
         answers = [_ask(member, X) for member in teacher]
         if len({answer.shape for answer in answers}) != 1:
-            raise FarthingError(f"teacher: the {len(teacher)} teachers answer in different shapes")
+            raise FarthingError(
+                "teacher must be a list whose members answer in one shape, "
+                f"got {[answer.shape for answer in answers]}"
+            )
         return np.mean(answers, axis=0)
     if hasattr(teacher, "predict_proba"):
         answer = teacher.predict_proba(X)
@@ -44,18 +55,34 @@ def _ask(teacher, X) -> np.ndarray:
     return _checked_answer(answer, row_count(X))
 
 
+def _given_answer(teacher, n: int) -> np.ndarray:
+    """Predictions for n rows, given in place of a teacher."""
+    try:
+        answer = np.asarray(teacher)
+        numbers = as_numbers(answer, "teacher") if answer.ndim else None
+    except (ValueError, TypeError):
+        numbers = None
+    if numbers is None:
+        raise TypeError(
+            "teacher must have predict_proba or predict, or be a function of rows, a list of "
+            f"such teachers, or an array of predictions, got {reprlib.repr(teacher)}"
+        )
+    return _checked_answer(numbers, n)
+
+
 def _checked_answer(answer, n: int) -> np.ndarray:
-    answer = np.asarray(answer, dtype=np.float64)
+    answer = as_numbers(np.asarray(answer), "the teacher's answer").astype(np.float64)
     if answer.ndim == 2 and answer.shape[1] == 1:
         answer = answer[:, 0]
     if answer.ndim not in (1, 2) or len(answer) != n:
         raise FarthingError(
-            f"teacher: expected one prediction for each of {n} rows, got shape {answer.shape}"
+            f"teacher must give one prediction for each of {n} rows, got shape {answer.shape}"
         )
     finite = np.isfinite(answer.reshape(n, -1)).all(axis=1)
     if not finite.all():
         raise FarthingError(
-            f"teacher: the prediction for row {int(np.argmin(finite))} is NaN or infinite"
+            "teacher must give finite predictions, "
+            f"the one for row {int(np.argmin(finite))} is NaN or infinite"
         )
     return answer
 
@@ -63,17 +90,25 @@ def _checked_answer(answer, n: int) -> np.ndarray:
 class _Lesson:
     """What the student is to learn: the teacher's answers and y, on the student's scale."""
 
-    def __init__(self, pupil: Estimator, y, answer: np.ndarray, alpha: float, temperature: float):
-        n = len(answer)
+    def __init__(self, pupil: Estimator, teacher, y, n: int, alpha: float, temperature: float):
         self.pupil = pupil
         self.binary = isinstance(pupil, Classifier)
         self.alpha = 1.0 if y is None else alpha
         self.temperature = temperature
         if self.binary:
-            pupil._set_classes(np.arange(2) if y is None else as_labels(y, n)[0])
+            named = _named_classes(teacher)
+            if y is not None:
+                classes = as_labels(y, n)[0]
+            elif named and len(named[0]) == 2:
+                classes = as_labels(named[0], 2, argument="teacher.classes_")[0]
+            else:
+                classes = np.arange(2)
+            pupil._set_classes(classes)
+            _check_classes(named, classes.tolist())
         elif temperature != 1:
             raise FarthingError(
-                f"temperature: softens probabilities, a Regressor takes only 1, got {temperature!r}"
+                "temperature must be 1 for a Regressor, it softens probabilities, "
+                f"got {temperature!r}"
             )
         self.known = None if y is None else pupil._coded(y, n, "y")
         # Without the clip one certain answer of the teacher would weigh more than all others.
@@ -85,19 +120,21 @@ class _Lesson:
         if not self.binary:
             if answer.ndim == 2:
                 raise FarthingError(
-                    "teacher: predicts probabilities by class, a Regressor student learns values"
+                    "teacher must give values (n,) to a Regressor student, "
+                    f"got shape {answer.shape}"
                 )
             return answer
         classes = self.pupil.classes_.tolist()
         if answer.ndim == 2:
             if answer.shape[1] != len(classes):
                 raise FarthingError(
-                    f"teacher: predicts {answer.shape[1]} classes, y has {len(classes)}: {classes}"
+                    f"teacher must predict the student's {len(classes)} classes {classes}, "
+                    f"got {answer.shape[1]} classes"
                 )
             answer = answer[:, self.pupil._positive_index()]
         if ((answer < 0) | (answer > 1)).any():
             raise FarthingError(
-                "teacher: a Classifier student learns probabilities, got values outside [0, 1]"
+                "teacher must give probabilities to a Classifier student, got values outside [0, 1]"
             )
         return np.clip(answer, self.margin, 1 - self.margin)
 
@@ -114,35 +151,73 @@ class _Lesson:
         return HeldOut(rows, self.target(soft, known), soft if known is None else known, weight)
 
 
-def _select_columns(X, columns):
-    """What the student sees of `X`."""
+def _column_list(columns) -> list | None:
+    """The argument `columns` as a list of distinct names or indices."""
+    if columns is None:
+        return None
+    try:
+        listed = None if isinstance(columns, (str, bytes)) else list(columns)
+    except TypeError:
+        listed = None
+    if listed is None:
+        raise TypeError(f"columns must be a list of names or indices, got {columns!r}")
+    for column in listed:
+        if isinstance(column, (bool, np.bool_)) or not isinstance(column, (str, Integral)):
+            raise TypeError(f"columns must hold names or indices, got {column!r}")
+    if not listed:
+        raise FarthingError("columns must hold one name or index or more, got none")
+    if len(set(listed)) < len(listed):
+        twice = next(column for column in listed if listed.count(column) > 1)
+        raise FarthingError(f"columns must be distinct, got {twice!r} twice")
+    return listed
+
+
+def _select_columns(X, columns: list | None, argument: str = "X"):
+    """What the student sees of `X`; all of it where it is no table, for `as_matrix` to refuse."""
     if columns is None:
         return X
     names = column_names(X)
-    if names is None:
-        width = np.shape(X)[1]
-        bad = [c for c in columns if not isinstance(c, (int, np.integer)) or not 0 <= c < width]
-        if bad:
+    if names is not None:
+        for column in columns:
+            if names.count(column) != 1:
+                raise FarthingError(
+                    f"{argument} must have one column {column!r}, as columns asks, "
+                    f"got {names.count(column)} among {list(names)}"
+                )
+        return X.select(columns) if hasattr(X, "select") else X[columns]
+    if isinstance(X, (list, tuple)):
+        if len({np.shape(row) for row in X}) != 1:
+            return X
+        X = np.array(X, dtype=object)  # text beside numbers stays apart from them
+    elif not hasattr(X, "iloc") and not isinstance(X, np.ndarray):
+        X = np.asarray(X)
+    if len(X.shape) != 2:
+        return X
+    for column in columns:
+        if isinstance(column, str) or not 0 <= column < X.shape[1]:
             raise FarthingError(
-                f"columns: {bad[0]!r} is not a column index of X, allowed are 0 to {width - 1}"
+                f"columns must be indices of {argument}, 0 to {X.shape[1] - 1}, got {column!r}"
             )
-        return np.asarray(X)[:, list(columns)]
-    bad = [c for c in columns if c not in names]
-    if bad:
-        raise FarthingError(f"columns: X has no column {bad[0]!r}; it has {list(names)}")
-    return X.select(list(columns)) if hasattr(X, "select") else X[list(columns)]
+    return X.iloc[:, columns] if hasattr(X, "iloc") else X[:, columns]
+
+
+def _has_two_labels(y) -> bool:
+    try:
+        return len(np.unique(np.asarray(y))) == 2
+    except TypeError:  # no order among them: as labels, the row at fault gets named
+        return True
 
 
 def _unfitted(student, hidden, by_class: bool, y) -> Estimator:
     """A clone of `student`, or the default one."""
     if student is None:
-        binary = by_class or (y is not None and len(np.unique(np.asarray(y))) == 2)
+        binary = by_class or (y is not None and _has_two_labels(y))
         pupil = Classifier() if binary else Regressor()
     elif isinstance(student, Estimator):
         pupil = type(student)(**copy.deepcopy(student.get_params()))
     else:
         raise TypeError(
-            f"student: expected a farthing.Classifier or Regressor, got {type(student).__name__}"
+            f"student must be a farthing.Classifier or Regressor, got {type(student).__name__}"
         )
     if hidden is not None:
         pupil.set_params(hidden=hidden)
@@ -153,30 +228,50 @@ def _is_teacher(teacher) -> bool:
     """Whether it can be asked about new rows; an array of predictions cannot."""
     if isinstance(teacher, (list, tuple)):
         return bool(teacher) and all(map(_is_teacher, teacher))
+    if isinstance(teacher, type):  # its methods ask for an instance
+        return False
     return hasattr(teacher, "predict_proba") or hasattr(teacher, "predict") or callable(teacher)
 
 
-def _check_classes(teacher, pupil: Estimator) -> None:
-    """Raises where a teacher names classes in another order, or others, than the student's."""
+def _named_classes(teacher) -> list[list]:
+    """The classes of every teacher that names them, in the order of its probabilities."""
     if isinstance(teacher, (list, tuple)):
-        for member in teacher:
-            _check_classes(member, pupil)
-        return
+        return [named for member in teacher for named in _named_classes(member)]
     named = getattr(teacher, "classes_", None)
-    if named is None or not isinstance(pupil, Classifier):
-        return
-    named, own = np.asarray(named).tolist(), pupil.classes_.tolist()
-    if named != own and named != list(range(len(own))):
-        raise FarthingError(f"teacher predicts the classes {named}, the student's are {own}")
+    return [] if named is None else [np.asarray(named).tolist()]
+
+
+def _check_classes(named: list[list], own: list) -> None:
+    """Raises where a teacher names classes in another order, or others, than the student's.
+
+    0, 1, ... pass: codes of the sorted labels, as many libraries ask for.
+    """
+    for classes in named:
+        if classes not in (own, list(range(len(own)))):
+            raise FarthingError(
+                f"teacher must predict the student's classes: it predicts {classes}, the "
+                f"student's are {own}; recode y, or pass a function that gives P(positive)"
+            )
+
+
+def _warn_of_inversion(known: np.ndarray, soft: np.ndarray) -> None:
+    area = auc(known, soft)
+    if area < 0.5:
+        warnings.warn(
+            f"the teacher ranks y worse than chance (AUC {area:.3f}): "
+            "check that its probabilities are those of the positive class",
+            stacklevel=3,
+        )
 
 
 def _copies(augment, askable: bool) -> int:
+    check_integer(0, also=("auto",), augment=augment)
     if augment == "auto":
         return DEFAULT_COPIES if askable else 0
-    check_integer(0, augment=augment)
     if augment and not askable:
         raise FarthingError(
-            f"augment: an array of predictions cannot be asked about new rows, got {augment!r}"
+            "augment must be 0 for an array of predictions, which cannot be asked about new "
+            f"rows, got {augment!r}"
         )
     return int(augment)
 
@@ -205,10 +300,12 @@ def distill(
         (their mean counts), or an array of predictions
         It is asked as it is, never refitted, on X in your own container. Predictions of
         shape (n, classes) are probabilities in the order of the sorted labels; shape (n,)
-        is P(positive) for a Classifier student, else values. An array cannot be asked
-        about new rows, so it allows no augmentation.
+        is P(positive) for a Classifier student, else values. A teacher's ``classes_``, where
+        it has them, must be the sorted labels or 0 and 1. An array cannot be asked about
+        new rows, so it allows no augmentation.
     X : (n, features), y : (n,) or None
-        The teacher sees all of X. Without y, alpha is 1.
+        The teacher sees all of X. Without y, alpha is 1 and the labels are the teacher's
+        ``classes_``, or 0 and 1.
     student : unfitted Classifier or Regressor, or None
         Cloned. None: ``Classifier()``, or ``Regressor()`` where the teacher gives no
         probabilities.
@@ -216,7 +313,7 @@ def distill(
         Short for the student's hidden layers.
     columns : list or None
         Names (tables) or indices of what the student sees of X.
-    temperature : float
+    temperature : float in [0.05, 100]
         Softens both predictions by dividing logits; the loss is scaled by its square.
     alpha : float in [0, 1]
         Weight of the loss to the teacher; 1 - alpha goes to y.
@@ -227,7 +324,8 @@ def distill(
     random_state : int or None
 
     Probabilities are clipped to [1/(2n), 1 - 1/(2n)]. Raises ValueError for a teacher that
-    returns NaN, other classes than y or a wrong number of rows, before any training.
+    returns NaN, other classes than y or a wrong number of rows, TypeError for one that cannot
+    be asked, before any training. Warns where the teacher ranks y worse than chance.
 
     >>> import numpy as np, farthing
     >>> X = np.random.default_rng(0).normal(size=(500, 3))
@@ -237,38 +335,39 @@ def distill(
     True
     """
     check_fraction(alpha=alpha)
-    if not temperature > 0:
-        raise FarthingError(f"temperature must be a number above 0, got {temperature!r}")
-    n = row_count(X)
-    if n == 0:
-        raise FarthingError("X: has no rows")
+    check_number(TEMPERATURES, temperature=temperature)
+    columns = _column_list(columns)
+    matrix, names = training_table(_select_columns(X, columns))
+    check_features(matrix, names)
+    n = len(matrix)
+    weight = as_weights(sample_weight, n)
+    as_groups(groups, n)
     askable = _is_teacher(teacher)
     copies = _copies(augment, askable)
-    answer = _ask(teacher, X) if askable else _checked_answer(teacher, n)
+    answer = _ask(teacher, X) if askable else _given_answer(teacher, n)
     pupil = _unfitted(student, hidden, answer.ndim == 2, y)
     if random_state is not None:
         pupil.set_params(random_state=random_state)
     pupil._check_parameters()
     seed = draw_seed(pupil.random_state)
-    lesson = _Lesson(pupil, y, answer, alpha, temperature)
-    _check_classes(teacher, pupil)
+    lesson = _Lesson(pupil, teacher, y, n, alpha, temperature)
     soft, known = lesson.soft(answer), lesson.known
-    matrix, names = as_matrix(_select_columns(X, columns))
-    check_features(matrix, names)
-    weight = as_weights(sample_weight, n)
+    if lesson.binary and known is not None:
+        _warn_of_inversion(known, soft)
     if validation is None:
-        fit, search = split_search(n, known if lesson.binary else None, groups, seed)
+        fit, search = pupil._split(np.zeros(n) if known is None else known, groups, weight, seed)
         held_out = lesson.held_out(
-            matrix[search], soft[search], _at(known, search), _at(weight, search)
+            matrix[search], soft[search], at(known, search), at(weight, search)
         )
     else:
         fit = np.arange(n)
-        selected = (_select_columns(validation[0], columns), *validation[1:])
-        given = pupil._held_out(selected, names, matrix.shape[1], argument="validation")
-        said = lesson.soft(_ask(teacher, validation[0])) if askable else given.known
+        seen, *rest = as_part(validation, "validation")
+        part = (_select_columns(seen, columns, "validation"), *rest)
+        given = pupil._held_out(part, names, matrix.shape[1], argument="validation")
+        said = lesson.soft(_ask(teacher, seen)) if askable else given.known
         held_out = lesson.held_out(given.rows, said, given.known, given.weight)
     rows = [matrix[fit]]
-    targets = [lesson.target(soft[fit], _at(known, fit))]
+    targets = [lesson.target(soft[fit], at(known, fit))]
     rng = np.random.default_rng(seed)
     for table in munge(take_rows(X, fit), matrix[fit], copies=copies, rng=rng):
         rows.append(as_matrix(_select_columns(table, columns))[0])
@@ -283,7 +382,3 @@ def distill(
         loss=lesson.loss,
         encode_first=len(fit),
     )
-
-
-def _at(values: np.ndarray | None, index) -> np.ndarray | None:
-    return None if values is None else values[index]

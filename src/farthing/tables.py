@@ -35,6 +35,8 @@ LEAST_SPREAD = 100
 # The share of the mean below which a spread is the rounding of float64.
 CONSTANT_SPREAD = 1e-12
 _NUMBERS = (Real, np.bool_)
+# Weights of this size can be summed and squared in float32.
+_SAFE_WEIGHT = (1e-15, 1e15)
 
 
 def column_names(X) -> tuple[str, ...] | None:
@@ -155,10 +157,6 @@ def at(values: np.ndarray | None, index) -> np.ndarray | None:
     return None if values is None else values[index]
 
 
-# Weights of this size can be summed and squared in float32.
-_SAFE_WEIGHT = (1e-15, 1e15)
-
-
 def as_weights(sample_weight, n: int, *, argument: str = "sample_weight") -> np.ndarray | None:
     """Weights as float64 (n,), or None. Raises ValueError unless finite, >= 0 and not all 0.
 
@@ -272,7 +270,9 @@ def check_spread(y: np.ndarray, weight: np.ndarray | None = None, *, argument: s
     """Raises ValueError where the deviation of a target (n,) is no more than the rounding of
     the float32 sums that will predict it. A constant target passes."""
     mean = np.average(y, weights=weight)
-    deviation = np.sqrt(np.average((y - mean) ** 2, weights=weight))
+    # Squares of the smallest targets would be 0.
+    unit = np.abs(y - mean).max() or 1.0
+    deviation = unit * np.sqrt(np.average(((y - mean) / unit) ** 2, weights=weight))
     step = float(np.spacing(np.abs(np.float32(mean))))
     # Below 1e-12 of the mean the spread is the rounding of float64: a constant.
     if abs(mean) * CONSTANT_SPREAD < deviation < LEAST_SPREAD * step:
