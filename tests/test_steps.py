@@ -290,3 +290,13 @@ def test_estimators_take_probabilities_for_y():
         np.testing.assert_array_equal(ours.mask, theirs.mask)
     with pytest.raises(ValueError, match="y"):
         farthing.prune(model, X, p + 0.5, **arguments)
+
+
+def test_groups_and_zero_weights_are_checked_as_in_fit():
+    X, y = credit.data()
+    model = credit.fitted()
+    for validation in (None, (X, y)):
+        with pytest.raises(ValueError, match="groups"):
+            farthing.prune(model, X, y, sparsity=0.5, groups=[1, 2], validation=validation)
+    few = (np.arange(len(y)) < 5) * 1.0
+    assert farthing.prune(model, X, y, sparsity=0.5, sample_weight=few).model_ is not model.model_

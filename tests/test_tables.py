@@ -383,3 +383,8 @@ def test_a_target_must_vary_more_than_float32_rounds():
     weight = np.append(np.ones(100), 0)
     with pytest.raises(ValueError, match="subtract an offset"):
         check_spread(np.append(1e7 + noise, 0), weight)
+
+
+def test_missing_truth_values_of_arrow_backed_columns():
+    frame = pd.DataFrame({"a": pd.array([True, None, False], dtype="bool[pyarrow]")})
+    np.testing.assert_array_equal(as_matrix(frame)[0][:, 0], [1, np.nan, 0])

@@ -81,7 +81,9 @@ def _pandas_cells(column) -> Cells | None:
     elif not issubclass(dtype.type, (Real, Decimal, np.bool_)):
         return None
     own = getattr(dtype, "numpy_dtype", object)
-    return Cells(column.to_numpy(dtype=own, na_value=0), column.isna().to_numpy())
+    # Arrow refuses 0 for a truth value.
+    filler = False if dtype.type in (bool, np.bool_) else 0
+    return Cells(column.to_numpy(dtype=own, na_value=filler), column.isna().to_numpy())
 
 
 def _arrow_cells(column) -> Cells | None:

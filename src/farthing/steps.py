@@ -15,7 +15,7 @@ from farthing.base import Estimator
 from farthing.model import Model
 from farthing.recalibration import refit_logit, refit_value
 from farthing.scorer import Scorer
-from farthing.tables import as_matrix, as_part, as_target, as_weights, at, check_features
+from farthing.tables import as_groups, as_matrix, as_part, as_target, as_weights, at, check_features
 from farthing.training import History, draw_seed, split_search, standardized_target, train
 
 __all__ = ["Step"]
@@ -89,14 +89,23 @@ class Step:
             raise FarthingError("X must have rows, got none")
         if validation is not None:
             search = self._given(*as_part(validation, "validation"), within="validation")
+            as_groups(groups, len(part.rows))
         else:
-            strata = part.known if source.link == "sigmoid" else None
-            fit, held_out = split_search(len(part.rows), strata, groups, self.seed)
+            fit, held_out = self._split(part, groups)
             part, search = part.take(fit), part.take(held_out)
         self._before = self._scorer(source)
         self.fit = self._blended(part, alpha)
         if len(search.rows):
             self.search = self._blended(search, alpha)
+
+    def _split(self, part: _Given, groups) -> tuple[np.ndarray, np.ndarray]:
+        """The rows to fit on and to search on, as the estimator's own `fit` drew them."""
+        n = len(part.rows)
+        known = np.zeros(n) if part.known is None else part.known
+        if self.estimator is not None:
+            return self.estimator._split(known, groups, part.weight, self.seed)
+        strata = known if self.model.link == "sigmoid" else None
+        return split_search(n, strata, groups, self.seed, weight=part.weight)
 
     def _given(self, X, y, sample_weight, within: str = "") -> _Given:
         """within: the argument that all three come from, where they are no arguments."""
