@@ -136,7 +136,7 @@ ft_status ft_predict(const ft_model *model, const float *x, size_t rows, float *
         return refuse_value(model, refused);
 
     void *workspace = NULL;
-    if (model->workspaces) {
+    if (rows > 1 || model->row_bytes > FT_STACK_BYTES) {
         workspace = ft_workspace_take(model);
         if (!workspace)
             return ft_fail(FT_ERR_MEMORY, "out of memory");

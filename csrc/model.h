@@ -55,10 +55,11 @@ struct ft_model {
 
     /* Memory plan of a call: the codes of one row's encoding, then two areas of tile rows
      * that take the outputs of the operations in turn. */
-    size_t row_bytes; /* scratch one row needs */
-    size_t codes_bytes, area_bytes[2], scratch_bytes;
-    uint32_t tile;    /* rows run at once */
-    void *workspaces; /* free list for models whose row passes the stack, else NULL */
+    size_t codes_bytes, area_bytes[2]; /* of one row */
+    size_t row_bytes;                  /* their sum: the scratch of one row */
+    uint32_t tile;                     /* rows of a batch run at once */
+    size_t scratch_bytes;              /* of a tile */
+    void *workspaces;                  /* free list of such scratch */
 };
 
 #endif

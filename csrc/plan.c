@@ -2,10 +2,8 @@
 #include "load.h"
 #include "run.h"
 
-#include <stdbool.h>
-
-#define MAX_TILE 48            /* rows; a layer's weights are read once for that many */
-#define WORKSPACE_BYTES 262144 /* what a tile may fill where the stack is too small: half an L2 */
+#define MAX_TILE 40            /* rows; a layer's weights are read once for that many */
+#define WORKSPACE_BYTES 262144 /* what a tile may fill: half an L2 */
 
 /* An odd number of cache lines: rows that lay a multiple of 4 KiB apart would compete for the
  * same lines of the first-level cache. */
@@ -48,17 +46,15 @@ ft_status ft_plan(ft_model *model) {
     const size_t row = model->area_bytes[0] + model->area_bytes[1];
     model->row_bytes = model->codes_bytes + row;
 
-    const bool on_stack = model->row_bytes <= FT_STACK_BYTES;
-    const size_t limit = on_stack ? FT_STACK_BYTES : WORKSPACE_BYTES;
-    size_t tile = limit > model->row_bytes ? (limit - model->codes_bytes) / row : 1;
+    size_t tile = 1;
+    if (model->row_bytes < WORKSPACE_BYTES)
+        tile = (WORKSPACE_BYTES - model->codes_bytes) / row;
     if (tile > MAX_TILE)
         tile = MAX_TILE;
     const uint32_t mr = model->isa->gemm.mr;
     if (tile > mr)
         tile -= tile % mr;
     model->tile = (uint32_t)tile;
-    for (uint32_t i = 0; i < 2; i++)
-        model->area_bytes[i] *= tile;
     model->scratch_bytes = model->codes_bytes + tile * row;
-    return on_stack ? FT_OK : ft_workspaces_create(model);
+    return ft_workspaces_create(model);
 }

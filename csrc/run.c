@@ -66,14 +66,14 @@ static void run_link(const ft_op *op, size_t rows, const char *in, size_t in_str
     }
 }
 
-static void run_tiles(const ft_model *model, const float *x, size_t rows, float *scores,
-                      char *scratch) {
+static void run_tiles(const ft_model *model, size_t tile, const float *x, size_t rows,
+                      float *scores, char *scratch) {
     uint32_t *codes = (uint32_t *)scratch;
     char *areas[2] = {scratch + model->codes_bytes,
-                      scratch + model->codes_bytes + model->area_bytes[0]};
+                      scratch + model->codes_bytes + tile * model->area_bytes[0]};
     const uint32_t last = model->ops_count - 1;
     for (size_t row = 0, count; row < rows; row += count) {
-        count = rows - row < model->tile ? rows - row : model->tile;
+        count = rows - row < tile ? rows - row : tile;
         const char *in = (const char *)(x + row * model->features);
         size_t stride = model->features * sizeof *x;
         for (uint32_t i = 0; i < last; i++) {
@@ -85,15 +85,15 @@ static void run_tiles(const ft_model *model, const float *x, size_t rows, float 
     }
 }
 
-static void run_on_stack(const ft_model *model, const float *x, size_t rows, float *scores) {
+static void run_on_stack(const ft_model *model, const float *x, float *scores) {
     _Alignas(64) char scratch[FT_STACK_BYTES];
-    run_tiles(model, x, rows, scores, scratch);
+    run_tiles(model, 1, x, 1, scores, scratch);
 }
 
 FT_NOINLINE void ft_run(const ft_model *model, const float *x, size_t rows, float *scores,
                         void *scratch) {
     if (scratch)
-        run_tiles(model, x, rows, scores, scratch);
+        run_tiles(model, model->tile, x, rows, scores, scratch);
     else
-        run_on_stack(model, x, rows, scores);
+        run_on_stack(model, x, scores);
 }

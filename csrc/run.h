@@ -4,8 +4,9 @@
 
 #include "model.h"
 
-/* Scratch on the stack: with the frames of the runner at most 16 KiB.  A kernel may take
- * 16 KiB more while it runs. */
+/* A single row's scratch lies on the stack where it fits there: with the frames of the runner
+ * and the kernels, which need little for one row, at most 16 KiB.  A batch has a workspace; its
+ * kernels take up to 16 KiB of stack. */
 #define FT_STACK_BYTES 14336
 
 /* The first value of x that the model refuses (an infinity, where it standardizes or quantizes
@@ -13,10 +14,11 @@
 size_t ft_refused_value(const ft_model *model, const float *x, size_t rows);
 
 /* Runs in the default floating-point environment.  `scratch`: 64-byte aligned, of
- * model->scratch_bytes; NULL: the stack is used, which the plan must allow. */
+ * model->scratch_bytes; NULL: a single row of at most FT_STACK_BYTES, on the stack. */
 void ft_run(const ft_model *model, const float *x, size_t rows, float *scores, void *scratch);
 
-/* Scratch for models whose row passes the stack: taken without a lock, kept for later calls. */
+/* Scratch of a batch, or of a row that passes the stack: taken without a lock, kept for later
+ * calls. */
 ft_status ft_workspaces_create(ft_model *model);
 void ft_workspaces_free(ft_model *model);
 void *ft_workspace_take(const ft_model *model); /* NULL: out of memory */

@@ -7,8 +7,8 @@
 
 /* Blocks of at most MC rows and KC (KC4 on unpacked int4) values of k, so that the slice of
  * a panel that all rows of a block meet stays in L1: 16 KiB of int8, 8 KiB of unpacked int4.
- * With the sums of a block (6 KiB) a call takes at most 16 KiB of stack. */
-enum { MC = 48, KC = 512, KC4 = 256 };
+ * With the sums of a block (5 KiB) a call takes at most 16 KiB of stack. */
+enum { MC = 40, KC = 512, KC4 = 256 };
 
 /* One panel's slice of k for a block of rows. */
 typedef struct avx2_slice {

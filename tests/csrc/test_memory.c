@@ -47,7 +47,8 @@ void free(void *p) {
 static void check_model(const network_shape *shape) {
     network net = network_new(shape, 1);
     const file_bytes file = network_file(&net);
-    float *x = calloc(shape->features, sizeof *x), *scores = calloc(network_outputs(&net), 4);
+    float *x = calloc(2 * shape->features, sizeof *x);
+    float *scores = calloc(2 * network_outputs(&net), sizeof *scores);
     ft_model *model = NULL;
     CHECK(ft_open_memory(file.data, file.size, &model) == FT_OK, "%s", ft_last_error());
     ft_close(model);
@@ -58,7 +59,7 @@ static void check_model(const network_shape *shape) {
         ft_status status = ft_open_memory(file.data, file.size, &model);
         CHECK(status == FT_OK || !model, "%s: a model of what failed", shape->what);
         if (status == FT_OK)
-            status = ft_predict(model, x, 1, scores);
+            status = ft_predict(model, x, 2, scores);
         done = countdown >= 0;
         countdown = -1;
         ft_close(model);
@@ -73,7 +74,7 @@ static void check_model(const network_shape *shape) {
     network_free(&net);
 }
 
-/* A call allocates a workspace when it is the first, and never again. */
+/* The first batch allocates a workspace, no call after it does. */
 static void check_warm_calls(const network_shape *shape) {
     network net = network_new(shape, 1);
     const file_bytes file = network_file(&net);
@@ -81,7 +82,7 @@ static void check_warm_calls(const network_shape *shape) {
     float *scores = calloc(50 * network_outputs(&net), sizeof *scores);
     ft_model *model = NULL;
     ft_open_memory(file.data, file.size, &model);
-    ft_predict(model, x, 1, scores);
+    ft_predict(model, x, 50, scores);
     countdown = 0;
     CHECK(ft_predict(model, x, 1, scores) == FT_OK && ft_predict(model, x, 50, scores) == FT_OK,
           "%s: %s", shape->what, ft_last_error());
