@@ -301,10 +301,3 @@ void ft_container_free(ft_container *container) {
     free(container->tensors);
     *container = (ft_container){0};
 }
-
-const ft_tensor *ft_container_find(const ft_container *container, const char *name) {
-    for (uint32_t i = 0; i < container->count; i++)
-        if (strcmp(container->tensors[i].name, name) == 0)
-            return &container->tensors[i];
-    return NULL;
-}

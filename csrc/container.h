@@ -30,7 +30,6 @@ typedef struct ft_container {
 ft_status ft_container_parse(const uint8_t *data, size_t size, ft_container *out, char *reason,
                              size_t reason_size);
 void ft_container_free(ft_container *container);
-const ft_tensor *ft_container_find(const ft_container *container, const char *name);
 
 /* 64-bit FNV-1a of a whole file, its 16 checksum digits (at `digits`) taken as '0'. */
 uint64_t ft_checksum(const uint8_t *data, size_t size, size_t digits);

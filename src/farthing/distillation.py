@@ -369,7 +369,8 @@ def distill(
     rows = [matrix[fit]]
     targets = [lesson.target(soft[fit], at(known, fit))]
     rng = np.random.default_rng(seed)
-    for table in munge(take_rows(X, fit), matrix[fit], copies=copies, rng=rng):
+    base = take_rows(X, fit) if copies else X
+    for table in munge(base, matrix[fit], copies=copies, rng=rng):
         rows.append(as_matrix(_select_columns(table, columns))[0])
         targets.append(lesson.target(lesson.soft(_ask(teacher, table)), None))
     return pupil._fit_rows(

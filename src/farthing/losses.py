@@ -79,8 +79,6 @@ class DistillationLoss:
     [[0.0]]
     """
 
-    n_targets = 2
-
     def __init__(self, alpha: float, temperature: float):
         check_fraction(alpha=alpha)
         check_number(TEMPERATURES, temperature=temperature)

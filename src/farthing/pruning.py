@@ -129,7 +129,7 @@ def shrink_neurons(model: Model) -> None:
     for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
         if layer.mask is None:
             continue
-        stay = layer.mask.any(axis=1)
+        stay = _alive(layer)
         if not stay.all():
             following.keep(inputs=stay)
             layer.keep(outputs=stay)
@@ -186,8 +186,7 @@ def prune(
         (Zhu & Gupta 2017, "To prune, or not to prune").
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
-        that the model has learnt from, y adds mostly its noise: 1 was best or equal on
-        every data set tried.
+        that the model has learnt from, y adds mostly its noise.
     epochs, learning_rate : of the schedule
     augment : int
         Copies of the rows, mixed among neighbours (MUNGE) and labelled by the model before

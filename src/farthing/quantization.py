@@ -34,11 +34,16 @@ class WeightFormat:
     group_size: int | None
 
 
+def _limit(bits: int, weight_max: int) -> int:
+    """The largest integer weight."""
+    return weight_max if bits == 8 else min(7, weight_max)
+
+
 def _row_scales(weight: np.ndarray, limit: int) -> np.ndarray:
     """The scale of every row that minimises its squared rounding error, float64 (n, 1).
 
-    Shrinking the largest weight's scale clips it but refines the others: worth up to a
-    third of the error at 4 bits, nothing at 8.
+    Shrinking the largest weight's scale clips it but refines the others, which pays at 4
+    bits and not at 8.
     """
     largest = np.abs(weight).max(axis=1, keepdims=True) / limit
     largest[largest == 0] = 1.0
@@ -73,7 +78,7 @@ def quantize_weight(
     weight = np.asarray(weight, dtype=np.float64)
     if not np.isfinite(weight).all():
         raise FarthingError("weight must be finite, got NaN or infinity")
-    limit = weight_max if bits == 8 else min(7, weight_max)
+    limit = _limit(bits, weight_max)
     if group_size is None:
         scale = _row_scales(weight, limit).astype(np.float32)
         values = np.clip(np.rint(weight / scale), -limit, limit).astype(np.int8)
@@ -143,7 +148,7 @@ class WeightGrid:
                 ]
             self.step = step.astype(weight.dtype)
         self.calls += training
-        limit = form.weight_max if form.bits == 8 else min(7, form.weight_max)
+        limit = _limit(form.bits, form.weight_max)
         return np.clip(np.rint(weight / self.step), -limit, limit) * self.step
 
 
@@ -274,8 +279,7 @@ def quantize(
         2013; Jacob et al. 2018).
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
-        that the model has learnt from, y adds mostly its noise: 1 was best or equal on
-        every data set tried.
+        that the model has learnt from, y adds mostly its noise.
     epochs, learning_rate : of "qat"
     augment : int
         Copies of the rows, mixed among neighbours (MUNGE) and labelled by the model before

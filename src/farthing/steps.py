@@ -138,7 +138,7 @@ class Step:
         outside = (target < 0) | (target > 1)
         if self.model.link == "sigmoid" and outside.any():
             raise FarthingError(
-                f"{argument} must be 0, 1 or probabilities for a model without classes, "
+                f"{argument} must be 0, 1 or probabilities where it is no class label, "
                 f"got {target[outside][0]}"
             )
         return target
