@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
+from farthing.encoding import Standardizer
 from farthing.layers import Dense, QuantizedWeight
+from farthing.model import Model
+from farthing.training import train
 
 
 def layer(rng, n=4, k=3, **fields):
@@ -137,3 +140,27 @@ def test_dequantize_applies_channel_and_group_scales():
     grouped = QuantizedWeight(8, 64, values, np.array([0.5], np.float32), 3, groups)
     assert plain.dequantize().tolist() == [[0.5, -1, 1.5, 2, 2.5]]
     assert grouped.dequantize().tolist() == [[1, -2, 3, 6, 7.5]]
+
+
+def test_project_keeps_masks_and_signs():
+    weight = np.array([[1.0, -2.0, 3.0], [-4.0, 5.0, -6.0]], np.float32)
+    layer = Dense("dense0", weight.copy(), np.zeros(2, np.float32))
+    layer.mask = np.array([[True, True, False], [True, True, True]])
+    layer.sign = np.array([[1, 1, 1], [-1, -1, 0]], np.int8)
+    layer.project()
+    assert layer.weight.tolist() == [[1, 0, 0], [-4, 0, -6]]
+    layer.keep(outputs=np.array([False, True]), inputs=np.array([True, False, True]))
+    assert layer.sign.tolist() == [[-1, 0]]
+    assert layer.copy().sign is not layer.sign
+
+
+def test_training_keeps_signs():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)).astype(np.float32)
+    model = Model.build(Standardizer().fit(X), (8,), link="identity", seed=0)
+    model.layers[0].sign = np.ones((8, 2), np.int8)
+    model.layers[1].sign = np.ones((1, 8), np.int8)
+    train(model, X, X[:, 0] - X[:, 1], loss="squared", max_epochs=3)
+    for layer in model.layers:
+        assert (layer.weight >= 0).all()
+        assert (layer.weight > 0).any()

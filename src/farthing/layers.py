@@ -64,7 +64,8 @@ class Dense:
     """``activation(x @ weight.T + bias)``.
 
     weight: float32 (n, k); bias: float32 (n,); activation: "relu" or "linear"; mask: bool
-    (n, k), False = pruned, or None.  ``quantized`` holds the integer weights after
+    (n, k), False = pruned, or None; sign: int8 (n, k) or None: a weight must stay >= 0 where it
+    is +1 and <= 0 where it is -1 (a monotone model).  ``quantized`` holds the integer weights after
     quantization (the float ones then equal ``quantized.dequantize()``), ``output_scale``
     the real value of one step of the quantized output (None for the last layer).
     ``weight_view`` and ``output_view`` are the hooks of quantization-aware training: what
@@ -83,6 +84,7 @@ class Dense:
     bias: np.ndarray
     activation: str = "relu"
     mask: np.ndarray | None = None
+    sign: np.ndarray | None = None
     quantized: QuantizedWeight | None = None
     output_scale: float | None = None
     weight_view: WeightView | None = field(default=None, repr=False, compare=False)
@@ -140,6 +142,13 @@ class Dense:
             values = self.quantized.values * mask
             self.quantized = replace(self.quantized, values=values)
 
+    def project(self) -> None:
+        """Sets to 0 the float weights that are masked or have the wrong sign."""
+        if self.mask is not None:
+            self.weight *= self.mask
+        if self.sign is not None:
+            self.weight[self.weight * self.sign < 0] = 0
+
     def keep(self, outputs: np.ndarray | None = None, inputs: np.ndarray | None = None) -> None:
         """Shrinks to some outputs and inputs, given as bool arrays (n,) and (k,) or None.
 
@@ -165,6 +174,7 @@ class Dense:
             )
         self.weight, self.bias = self.weight[chosen], self.bias[rows]
         self.mask = None if self.mask is None else self.mask[chosen]
+        self.sign = None if self.sign is None else self.sign[chosen]
 
     def copy(self) -> Dense:
         """A copy that shares no array with this layer and has no training hooks."""
@@ -173,6 +183,7 @@ class Dense:
             weight=self.weight.copy(),
             bias=self.bias.copy(),
             mask=None if self.mask is None else self.mask.copy(),
+            sign=None if self.sign is None else self.sign.copy(),
             quantized=None if self.quantized is None else self.quantized.copy(),
             weight_view=None,
             output_view=None,

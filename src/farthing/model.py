@@ -153,6 +153,7 @@ class Model:
         """Replaces the last output z by -z: the probability of the other class."""
         last = self.layers[-1]
         last.weight, last.bias = -last.weight, -last.bias
+        last.sign = None if last.sign is None else -last.sign
         if last.quantized is not None:
             last.quantized = replace(last.quantized, values=-last.quantized.values)
 

@@ -422,6 +422,9 @@ def train(
                 x = model.encoder.expand(positions, out=encoded[: len(rows)])
                 value, gradient = gradients(model.layers, x, *part.batch(rows), loss, dropout, rng)
                 adam.step(gradient, learning_rate * one_cycle(step, total_steps))
+                for layer in model.layers:
+                    if layer.sign is not None:
+                        layer.project()
                 total += value * len(rows)
             if not np.isfinite(total):
                 raise FarthingError(
