@@ -15,7 +15,8 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "columns", "metrics"},
+    {"_core", "columns", "embeddings", "metrics", "samples"},
+    {"edges", "standardizer"},
     {"_info", "container", "encoding", "layers", "losses", "recalibration", "tables"},
     {"augmentation", "model"},
     {"export", "scorer", "training"},
