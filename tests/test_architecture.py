@@ -15,10 +15,11 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "columns", "metrics"},
+    {"_core", "activations", "batchnorm", "columns", "metrics"},
     {"_info", "container", "encoding", "layers", "losses", "recalibration", "tables"},
-    {"augmentation", "model"},
-    {"export", "scorer", "training"},
+    {"augmentation", "backprop", "model", "optimizer", "sampling", "splitting"},
+    {"export", "penalties", "scorer"},
+    {"training"},
     {"base", "kernels"},
     {"estimators"},
     {"steps"},

@@ -211,6 +211,11 @@ class PiecewiseLinearEncoder:
         """Columns of the encoding."""
         return len(self._bin_of_column)
 
+    @property
+    def feature_of_column(self) -> np.ndarray:
+        """The raw feature of every column, int (width,), rising."""
+        return np.repeat(np.arange(self.n_features_), self.bins_ + np.isnan(self.fill_))
+
     def bin_and_value(self, X, amax: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Bin t and value v of every cell of ``X``, as the runtime computes them.
 
@@ -321,6 +326,11 @@ class Standardizer:
     def width(self) -> int:
         """Columns of the encoding: one a feature."""
         return self.n_features_
+
+    @property
+    def feature_of_column(self) -> np.ndarray:
+        """The raw feature of every column, int (width,): its own number."""
+        return np.arange(self.n_features_)
 
     def unit_range(self, low, high) -> Standardizer:
         """A Standardizer whose outputs 0 and 1 are this one's ``low`` and ``high``.
