@@ -15,11 +15,12 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "columns", "embeddings", "metrics", "samples"},
+    {"_core", "activations", "batchnorm", "columns", "embeddings", "metrics", "samples"},
     {"edges", "standardizer"},
-    {"_info", "container", "encoding", "layers", "losses", "recalibration", "tables"},
-    {"augmentation", "certificate", "model"},
-    {"export", "monotone", "scorer", "training"},
+    {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"},
+    {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling", "splitting"},
+    {"export", "monotone", "penalties", "scorer"},
+    {"targets", "training"},
     {"base", "kernels"},
     {"estimators"},
     {"steps"},

@@ -95,3 +95,26 @@ def test_latency_against_onnxruntime(latency):
     times = latency["wide_network"](rounds=2)
     assert set(times) == {latency["OURS_WIDE"], latency["THEIRS_WIDE"]}
     assert min(times.values()) > 0
+
+
+def test_training_on_farthing_alone(monkeypatch, capsys):
+    training = names_of("training")
+    shared = training["main"].__globals__
+    monkeypatch.setitem(shared, "THEIRS", {})
+    result = training["main"](["--rows", "8000", "--rounds", "2", "--json"])
+    assert set(result) == {"seconds"} and min(result["seconds"].values()) > 0
+    assert json.loads(capsys.readouterr().out) == result
+
+
+def test_training_against_pytorch(capsys):
+    pytest.importorskip("torch")
+    training = names_of("training")
+    result = training["main"](["--rows", "8000", "--rounds", "2"])
+    assert result["against"] in training["THEIRS"]
+    assert result["ratio"] == pytest.approx(
+        result["seconds"]["farthing"] / result["seconds"][result["against"]]
+    )
+    low, high = result["quartiles"]
+    assert 0 < low <= high
+    text = capsys.readouterr().out
+    assert "an epoch takes" in text and all(name in text for name in result["seconds"])

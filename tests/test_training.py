@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 
 from farthing import FarthingError
+from farthing.backprop import gradients
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.layers import Dense
 from farthing.losses import binary_cross_entropy, squared_error
 from farthing.model import Model
-from farthing.training import (
-    Adam,
-    draw_seed,
-    gradients,
-    one_cycle,
-    split_search,
-    standardized_target,
-    train,
-)
+from farthing.optimizer import Adam, one_cycle
+from farthing.training import draw_seed, split_search, standardized_target, train
 
 
 def network(rng, sizes=(5, 7, 4, 2)):
@@ -120,7 +114,8 @@ def test_adam_is_the_algorithm_of_the_paper(rng):
     adam = Adam([layer], weight_decay=0.1)
     for t in range(1, 6):
         g, gb = rng.normal(size=weight.shape), rng.normal(size=bias.shape)
-        adam.step([{"weight": g, "bias": gb}], 0.01)
+        adam.gradients[0]["weight"][:], adam.gradients[0]["bias"][:] = g, gb
+        adam.step(0.01)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         mb, vb = 0.9 * mb + 0.1 * gb, 0.999 * vb + 0.001 * gb**2
         fix, fix2 = 1 - 0.9**t, 1 - 0.999**t

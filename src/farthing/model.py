@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from farthing._validate import FarthingError
+from farthing.batchnorm import BatchNorm
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.layers import Dense
 
@@ -46,6 +47,9 @@ class Model:
         encoder: PiecewiseLinearEncoder | Standardizer,
         hidden: Sequence[int] = (64, 32),
         *,
+        activation: str = "relu",
+        batch_norm: bool = False,
+        residual: bool = False,
         n_outputs: int = 1,
         link: str = "sigmoid",
         output_bias: float | np.ndarray = 0.0,
@@ -53,6 +57,10 @@ class Model:
         seed: int = 0,
     ) -> Model:
         """An untrained model with hidden layers of the given sizes.
+
+        activation: of the hidden layers (`farthing.layers.Dense`).  batch_norm: they are
+        normalised until ``train`` has folded it into them.  residual: a hidden layer after the
+        first adds its input to its output where the two are equally wide.
 
         Weights are normal with variance 2 / inputs (He et al., "Delving Deep into
         Rectifiers", 2015), 1 / inputs in the last layer, a quarter of that on a
@@ -74,7 +82,16 @@ class Model:
                 variance /= 4
             weight *= np.float32(np.sqrt(variance))
             bias = np.full(n, output_bias if last else 0, dtype=np.float32)
-            layers.append(Dense(f"dense{i}", weight, bias, "linear" if last else "relu"))
+            layers.append(
+                Dense(
+                    f"dense{i}",
+                    weight,
+                    bias,
+                    "linear" if last else activation,
+                    residual=residual and not last and i > 0 and n == k,
+                    norm=BatchNorm(n) if batch_norm and not last else None,
+                )
+            )
         return cls(encoder, layers, link, feature_names)
 
     @property
@@ -160,7 +177,8 @@ class Model:
     def summary(self) -> str:
         """A table of the layers: shape, activation, weights, non-zero ones, bits, pattern.
 
-        Shapes are outputs x inputs; weights are counted without biases.
+        Shapes are outputs x inputs; "+ x" marks a residual layer; weights are counted without
+        biases.
         """
         rows = [("layer", "shape", "activation", "weights", "non-zero", "bits", "pattern")]
         total = nonzero = 0
@@ -171,7 +189,7 @@ class Model:
                 (
                     layer.name,
                     f"{layer.n_outputs} x {layer.n_inputs}",
-                    layer.activation,
+                    layer.activation + (" + x" if layer.residual else ""),
                     f"{layer.weight.size:,}",
                     f"{count:,}",
                     str(32 if layer.quantized is None else layer.quantized.bits),
