@@ -16,10 +16,11 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 GROUPS = [
     {"_validate"},
     {"_core", "columns", "metrics"},
-    {"_info", "container", "encoding", "layers", "losses", "recalibration", "tables"},
+    {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"},
     {"augmentation", "model"},
-    {"export", "scorer", "training"},
+    {"export", "scorer", "targets", "training"},
     {"base", "kernels"},
+    {"classifier", "regressor"},
     {"estimators"},
     {"steps"},
     {"distillation", "pruning", "quantization"},
