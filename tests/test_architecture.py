@@ -22,6 +22,7 @@ GROUPS = [
     {"export", "monotone", "penalties", "scorer"},
     {"targets", "training"},
     {"base", "kernels"},
+    {"classifier", "regressor"},
     {"estimators"},
     {"steps"},
     {"distillation", "pruning", "quantization"},

@@ -103,6 +103,6 @@ def test_resolve_loss():
     assert resolve_loss("squared") is squared_error
     assert resolve_loss(squared_error) is squared_error
     with pytest.raises(
-        FarthingError, match=r"loss must be one of \['binary', 'squared'\] .* got 'hinge'"
+        FarthingError, match=r"loss must be one of \['absolute', 'binary', .*\] .* got 'hinge'"
     ):
         resolve_loss("hinge")

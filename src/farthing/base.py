@@ -5,52 +5,42 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
+from collections.abc import Callable
 from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
 
-from farthing import certificate, container, export
+from farthing import container, export
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.model import Model
-from farthing.monotone import constrain, resolve_constraints
-from farthing.recalibration import PRIOR_DEVIATION, refit_logit, refit_value
 from farthing.scorer import Scorer
-from farthing.tables import (
-    as_groups,
-    as_matrix,
-    as_part,
-    as_weights,
-    at,
-    check_features,
-    check_spread,
-)
-from farthing.training import (
-    SEARCH_MIN_ROWS,
-    draw_seed,
-    split_search,
-    standardized_target,
-    train,
-)
+from farthing.tables import as_groups, as_matrix, as_part, as_weights, at, check_features
+from farthing.targets import Objective
+from farthing.training import SEARCH_MIN_ROWS, History, draw_seed, split_search, train
 
-__all__ = ["Estimator", "HeldOut", "NotFittedError", "training_table"]
+__all__ = ["Estimator", "HeldOut", "NotFittedError", "linear_coefficients", "training_table"]
 
 # What the runtime's prefix sums hold, and what the file format allows.
 MOST_BINS = 258
 MOST_NEURONS = 1 << 20
 # Where early stopping is asked for, ten rows to stop by are better than none.
 EARLY_STOPPING_MIN_ROWS = 100
+# Weight decay where a network is trained.
+AUTO_L2 = 0.2
 
 
 class HeldOut(NamedTuple):
     """The search part: float32 rows, the target that training watches, the known target
-    that recalibration fits, and weights or None."""
+    that recalibration fits, weights or None, and the recalibration where it is not that of
+    the estimator's own objective."""
 
     rows: np.ndarray
     target: np.ndarray
     known: np.ndarray
     weight: np.ndarray | None
+    refit: Callable | None = None
 
 
 class NotFittedError(FarthingError, AttributeError):
@@ -68,8 +58,6 @@ class Estimator:
     # The scorer is a cache, no state: it stays out of __dict__ and of pickles.
     __slots__ = ("__dict__", "__weakref__", "_cached_scorer")
     _estimator_type: str
-    _link = "identity"
-    _loss = "squared"
 
     def _store(self, arguments: dict) -> None:
         """Keeps the constructor's arguments, unchanged, as attributes of their names."""
@@ -120,7 +108,7 @@ class Estimator:
         return Tags(
             estimator_type=kind,
             target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(multi_class=False) if kind == "classifier" else None,
+            classifier_tags=ClassifierTags(multi_class=True) if kind == "classifier" else None,
             regressor_tags=RegressorTags() if kind == "regressor" else None,
             input_tags=InputTags(allow_nan=True),
         )
@@ -143,7 +131,7 @@ class Estimator:
         check_integer(1, max_epochs=self.max_epochs, patience=self.patience)
         check_integer(1, also=("auto",), batch_size=self.batch_size)
         check_number("(0, inf)", also=("auto",), learning_rate=self.learning_rate)
-        check_number("[0, inf)", l2=self.l2)
+        check_number("[0, inf)", also=("auto",), l2=self.l2)
         check_number("[0, 1)", dropout=self.dropout)
 
     def _check_fitted(self) -> None:
@@ -193,20 +181,60 @@ class Estimator:
         known = self._coded(y, len(matrix), argument)
         return HeldOut(matrix, known, known, weight)
 
+    # ---- what y means: for the subclass to say ---------------------------------------------
+
+    def _objective(self) -> Objective:
+        """The rules of the target, as the parameters and the classes now ask."""
+        raise NotImplementedError
+
+    def _coded(self, y, n: int, argument: str) -> np.ndarray:
+        """y as the objective's target, checked."""
+        raise NotImplementedError
+
+    def _strata(self, target: np.ndarray) -> np.ndarray | None:
+        """What a split keeps the shares of, (n,), from a coded target."""
+        return None
+
+    def _class_weighted(self, target, weight) -> tuple[np.ndarray, np.ndarray | None]:
+        """Target and weight under which the loss counts by class."""
+        return target, weight
+
+    def _restore_prior(self, model: Model) -> None:
+        """Takes from the output what counting by class has added."""
+
+    def _solves(self, n_features: int) -> bool:
+        """Whether so many features are solved for rather than trained on."""
+        return False
+
+    def _solve(self, model: Model, rows, target, weight) -> History:
+        """Sets the one layer of `model` to the optimum."""
+        raise NotImplementedError
+
     # ---- fitting -------------------------------------------------------------------------
 
     def _fit_table(self, matrix, names, target, sample_weight, eval_set, groups) -> Estimator:
-        """Fits to `target` (n,), which the subclass has checked and coded, splitting off the
-        search part where no `eval_set` is given."""
+        """Fits to `target`, which the subclass has checked and coded, splitting off the search
+        part where no `eval_set` is given and the model is not solved for."""
         check_features(matrix, names)
-        weight = as_weights(sample_weight, len(matrix))
+        n = len(matrix)
+        weight = as_weights(sample_weight, n)
+        groups = as_groups(groups, n)
         seed = draw_seed(self.random_state)
+        held_out = None
         if eval_set is not None:
-            as_groups(groups, len(matrix))
-            fit = np.arange(len(matrix))
             held_out = self._held_out(eval_set, names, matrix.shape[1], argument="eval_set")
-        else:
+        # Rows of weight 0 count as absent: for batches, augmentation and the split too.
+        counted = slice(None) if weight is None else np.flatnonzero(weight)
+        matrix, target = matrix[counted], target[counted]
+        weight, groups = at(weight, counted), at(groups, counted)
+        if self._solves(matrix.shape[1]):
+            fit, search = np.arange(len(matrix)), slice(0)
+            held_out = None
+        elif held_out is None:
             fit, search = self._split(target, groups, weight, seed)
+        else:
+            fit = np.arange(len(matrix))
+        if held_out is None:
             held_out = HeldOut(matrix[search], target[search], target[search], at(weight, search))
         return self._fit_rows(
             matrix[fit], target[fit], at(weight, fit), held_out, names=names, seed=seed
@@ -215,59 +243,84 @@ class Estimator:
     def _split(self, target, groups, weight, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the rows to fit on and of those to search on, as `early_stopping` asks."""
         n = len(target)
-        strata = target if self._link == "sigmoid" else None
         min_rows = EARLY_STOPPING_MIN_ROWS if self.early_stopping is True else SEARCH_MIN_ROWS
-        fit, search = split_search(n, strata, groups, seed, weight=weight, min_rows=min_rows)
+        fit, search = split_search(
+            n, self._strata(target), groups, seed, weight=weight, min_rows=min_rows
+        )
         return (np.arange(n), search[:0]) if self.early_stopping is False else (fit, search)
 
     def _fit_rows(
-        self, rows, target, weight, held_out: HeldOut, *, names, seed, loss=None, encode_first=None
+        self,
+        rows,
+        target,
+        weight,
+        held_out: HeldOut,
+        *,
+        names,
+        seed,
+        objective: Objective | None = None,
+        loss=None,
+        encode_first=None,
     ) -> Estimator:
         """Fits `model_` to float32 rows, stopping and recalibrating on `held_out`.
 
+        objective: the target's rules, None for the estimator's own, which recalibrate in any
+        case unless `held_out` brings others; loss: in place of the objective's;
         encode_first: only so many of the rows choose the encoder's edges.
         """
-        if self._link == "identity":
-            check_spread(target, weight)
-        directions = resolve_constraints(self.monotone_constraints, rows.shape[1], names)
+        own = self._objective()
+        objective = objective or own
+        objective.check(target, weight)
         encoder = Standardizer() if self.encoder is None else PiecewiseLinearEncoder(self.n_bins)
-        own = slice(encode_first)
-        encoder.fit(rows[own], at(weight, own), names)
-        model = Model.build(encoder, self.hidden, link=self._link, feature_names=names, seed=seed)
-        with standardized_target(model, target, weight) as scaled:
-            constrain(model, directions, rows[own], seed)
+        first = slice(encode_first)
+        encoder.fit(rows[first], at(weight, first), names)
+        model = Model.build(
+            encoder,
+            self.hidden,
+            n_outputs=objective.n_outputs,
+            link=objective.link,
+            feature_names=names,
+            seed=seed,
+        )
+        target, weight = self._class_weighted(target, weight)
+        if loss is None and self._solves(rows.shape[1]):
+            self.history_ = self._solve(model, rows, target, weight)
+        else:
+            self.history_ = self._train(
+                model, objective, loss, rows, target, weight, held_out, seed
+            )
+        self._restore_prior(model)
+        self._install(model, seed, names)
+        if self.calibrate and len(held_out.rows):
+            score = self._scorer().predict(held_out.rows)
+            refit = held_out.refit or own.calibration
+            model.rescale_output(*refit(score, held_out.known, held_out.weight))
+            self._forget_scorer()
+        self.training_ = {"rows": len(rows[first]), "search_rows": len(held_out.rows)}
+        return self
+
+    def _train(self, model, objective, loss, rows, target, weight, held_out, seed) -> History:
+        with objective.scaled(model, target, weight) as scaled:
             validation = None
             if len(held_out.rows):
-                validation = (held_out.rows, scaled(held_out.target), held_out.weight)
-            self.history_ = train(
+                watched, search_weight = self._class_weighted(held_out.target, held_out.weight)
+                validation = (held_out.rows, scaled(watched), search_weight)
+            return train(
                 model,
                 rows,
                 scaled(target),
-                loss=loss or self._loss,
+                loss=loss or objective.loss,
                 sample_weight=weight,
                 validation=validation,
                 max_epochs=self.max_epochs,
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
-                weight_decay=self.l2,
+                weight_decay=AUTO_L2 if self.l2 == "auto" else self.l2,
                 dropout=self.dropout,
                 patience=self.patience,
                 seed=seed,
                 progress=self.callback,
             )
-        self._install(model, seed, names)
-        self.monotone_ = directions
-        if self.calibrate and len(held_out.rows):
-            score = self._scorer().predict(held_out.rows)
-            known = (held_out.known, held_out.weight)
-            if self._link == "sigmoid":
-                refitted = refit_logit(score, *known, prior_deviation=PRIOR_DEVIATION)
-            else:
-                refitted = refit_value(score, *known)
-            model.rescale_output(*refitted)
-            self._forget_scorer()
-        self.training_ = {"rows": len(rows[own]), "search_rows": len(held_out.rows)}
-        return self
 
     def _install(self, model: Model, seed: int, names) -> None:
         self.model_ = model
@@ -285,11 +338,6 @@ class Estimator:
         info = {"critical": {"target": self._target_info()}, "optional": {}}
         if getattr(self, "training_", None):
             info["optional"]["training"] = self.training_
-        declared = certificate.declaration(
-            vars(self).get("monotone_", {}), self.model_.feature_names
-        )
-        if declared:
-            info["optional"]["model"] = declared
         if metadata is not None:
             info["optional"]["user"] = metadata
         return info
@@ -314,11 +362,10 @@ class Estimator:
         matrix = self._features(X)
         return self._scorer().predict(matrix)
 
-    def _scored(self, y, n: int, sample_weight) -> tuple[np.ndarray, np.ndarray | None]:
-        """What `score` compares n predictions with: y, coded, and weights."""
+    @staticmethod
+    def _check_scored(n: int) -> None:
         if n == 0:
             raise FarthingError("X must have 1 row or more to be scored, got none")
-        return self._coded(y, n, "y"), as_weights(sample_weight, n)
 
     def save(self, path: str | PathLike, metadata=None) -> None:
         """Writes a ``.farthing`` file that `farthing.load` and the C library read.
@@ -331,14 +378,6 @@ class Estimator:
         container.check_json(metadata=metadata)
         self._orient()
         container.write_atomic(path, self._bytes(metadata))
-
-    def certify_monotone(self) -> dict[str | int, bool]:
-        """Whether each monotone constraint is proven by the weights that `save` writes.
-
-        {feature name or index: bool}.  FarthingError for an estimator without constraints.
-        """
-        self._check_fitted()
-        return certificate.certify_monotone(self._scorer())
 
     def _check_saveable(self) -> None:
         """Raises where the file would leave a question open."""
@@ -366,3 +405,15 @@ def training_table(X) -> tuple[np.ndarray, tuple[str, ...] | None]:
     if n < 2:
         raise FarthingError(f"X must have 2 rows or more, got {n} sample(s) (n_samples={n})")
     return matrix, names
+
+
+def linear_coefficients(estimator: Estimator) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients (outputs, features) and intercepts (outputs,) in raw units, float64."""
+    model = vars(estimator).get("model_")
+    if model is None or len(model.layers) != 1 or not isinstance(model.encoder, Standardizer):
+        raise AttributeError(
+            "coef_ and intercept_ exist only for a fitted model with hidden=() and encoder=None"
+        )
+    encoder, layer = model.encoder, model.layers[0]
+    weight = layer.weight * encoder.scale_.astype(np.float64)
+    return weight, layer.bias - weight @ encoder.mean_

@@ -16,7 +16,7 @@ from farthing.model import Model
 __all__ = ["model_to_tensors"]
 
 _STANDARDIZE, _QUANTIZE, _DENSE, _ENCODE_DENSE, _LINK = 1, 2, 3, 4, 5
-_LINKS = {"identity": 0, "sigmoid": 2, "softmax": 3}
+_LINKS = {"identity": 0, "sigmoid": 2, "softmax": 3, "log": 4}
 
 Tensors = list[tuple[str, np.ndarray]]
 

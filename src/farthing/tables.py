@@ -17,6 +17,7 @@ __all__ = [
     "as_labels",
     "as_matrix",
     "as_part",
+    "as_probabilities",
     "as_target",
     "as_weights",
     "at",
@@ -34,6 +35,8 @@ LARGEST_TARGET = 1e35
 LEAST_SPREAD = 100
 # The share of the mean below which a spread is the rounding of float64.
 CONSTANT_SPREAD = 1e-12
+# How far from 1 the probabilities of a row may add up: rounding to two decimals.
+LARGEST_EXCESS = 0.01
 _NUMBERS = (Real, np.bool_)
 # Weights of this size can be summed and squared in float32.
 _SAFE_WEIGHT = (1e-15, 1e15)
@@ -264,6 +267,31 @@ def as_target(y, n: int, *, argument: str = "y") -> np.ndarray:
             f"float32, got {y[row]} in row {row}; rescale it"
         )
     return y
+
+
+def as_probabilities(p, n: int, classes: int, *, argument: str = "y") -> np.ndarray:
+    """Probabilities of several classes as float64 (n, classes), rows that add up to 1.
+
+    Raises ValueError for another shape, values outside [0, 1] and NaN, and for sums that are
+    off by more than a hundredth; what is less is divided out.
+    """
+    p = as_numbers(np.asarray(p), argument).astype(np.float64)
+    if p.shape != (n, classes):
+        raise FarthingError(
+            f"{argument} must have {classes} probabilities, one a class, for each of {n} rows, "
+            f"got shape {p.shape}"
+        )
+    if not ((p >= 0) & (p <= 1)).all():
+        raise FarthingError(f"{argument} must hold probabilities, got values outside [0, 1]")
+    total = p.sum(axis=1, keepdims=True)
+    wrong = np.abs(total[:, 0] - 1) > LARGEST_EXCESS
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise FarthingError(
+            f"{argument} must hold probabilities that add up to 1 over the {classes} classes, "
+            f"got {total[row, 0]:.6g} in row {row}"
+        )
+    return p / total
 
 
 def check_spread(y: np.ndarray, weight: np.ndarray | None = None, *, argument: str = "y") -> None:
