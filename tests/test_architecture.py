@@ -15,8 +15,9 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "columns", "embeddings", "metrics", "samples"},
-    {"edges", "standardizer"},
+    {"_core", "columns", "embeddings", "metrics", "precision", "samples", "streams"},
+    {"categories", "edges", "standardizer"},
+    {"frames"},
     {"_info", "container", "encoding", "layers", "losses", "recalibration", "tables"},
     {"augmentation", "model"},
     {"export", "scorer", "training"},
@@ -36,6 +37,7 @@ OPTIONAL = {
     "base": {"sklearn"},
     "cli": {"lightgbm"},
     "columns": {"pyarrow"},
+    "streams": {"pyarrow"},
     "demo": {"lightgbm", "sklearn"},
 }
 
