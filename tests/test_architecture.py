@@ -15,9 +15,12 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "activations", "batchnorm", "columns", "embeddings", "metrics", "samples"},
-    {"edges", "standardizer"},
-    {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"},
+    {"_core", "activations", "batchnorm", "columns", "embeddings", "metrics", "precision"}
+    | {"samples", "streams"},
+    {"categories", "edges", "standardizer"},
+    {"frames"},
+    {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"}
+    | {"thresholds"},
     {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling", "splitting"},
     {"export", "monotone", "penalties", "scorer"},
     {"targets", "training"},
@@ -38,6 +41,7 @@ OPTIONAL = {
     "base": {"sklearn"},
     "cli": {"lightgbm"},
     "columns": {"pyarrow"},
+    "streams": {"pyarrow"},
     "demo": {"lightgbm", "sklearn"},
 }
 
