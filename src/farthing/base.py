@@ -193,7 +193,7 @@ class Estimator:
 
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         """What a split keeps the shares of, (n,), from a coded target."""
-        return None
+        return self._objective().strata(target)
 
     def _class_weighted(self, target, weight) -> tuple[np.ndarray, np.ndarray | None]:
         """Target and weight under which the loss counts by class."""
@@ -231,7 +231,7 @@ class Estimator:
             fit, search = np.arange(len(matrix)), slice(0)
             held_out = None
         elif held_out is None:
-            fit, search = self._split(target, groups, weight, seed)
+            fit, search = self._split(len(matrix), target, groups, weight, seed)
         else:
             fit = np.arange(len(matrix))
         if held_out is None:
@@ -240,13 +240,14 @@ class Estimator:
             matrix[fit], target[fit], at(weight, fit), held_out, names=names, seed=seed
         )
 
-    def _split(self, target, groups, weight, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the rows to fit on and of those to search on, as `early_stopping` asks."""
-        n = len(target)
+    def _split(self, n: int, known, groups, weight, seed) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the rows to fit on and of those to search on, as `early_stopping` asks.
+
+        known: a coded target, of which the shares of the classes are kept, or None.
+        """
+        strata = None if known is None else self._strata(known)
         min_rows = EARLY_STOPPING_MIN_ROWS if self.early_stopping is True else SEARCH_MIN_ROWS
-        fit, search = split_search(
-            n, self._strata(target), groups, seed, weight=weight, min_rows=min_rows
-        )
+        fit, search = split_search(n, strata, groups, seed, weight=weight, min_rows=min_rows)
         return (np.arange(n), search[:0]) if self.early_stopping is False else (fit, search)
 
     def _fit_rows(

@@ -202,8 +202,7 @@ class Classifier(Estimator):
         # By class, so that another `positive` splits no differently.
         if not self._several():
             return self._columns(np.asarray(target))[:, 1]
-        # Probabilities make no strata.
-        return target.argmax(axis=1) if (target.max(axis=1) == 1).all() else None
+        return super()._strata(target)
 
     def _tilt(self) -> np.ndarray:
         """Class weights by the target's columns; the positive class last of two."""

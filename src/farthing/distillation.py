@@ -394,7 +394,7 @@ def distill(
         X, matrix, soft = take_rows(X, rows), matrix[rows], soft[rows]
         known, weight, groups = at(known, rows), weight[rows], at(groups, rows)
     if validation is None:
-        fit, search = pupil._split(soft if known is None else known, groups, weight, seed)
+        fit, search = pupil._split(counted, known, groups, weight, seed)
         held_out = lesson.held_out(
             matrix[search], soft[search], at(known, search), at(weight, search)
         )

@@ -131,13 +131,10 @@ class Step:
 
     def _split(self, part: _Given, groups) -> tuple[np.ndarray, np.ndarray]:
         """The rows to fit on and to search on, as the estimator's own `fit` drew them."""
-        n = len(part.rows)
-        known = np.zeros(n) if part.known is None else part.known
+        n, known = len(part.rows), part.known
         if self.estimator is not None:
-            return self.estimator._split(known, groups, part.weight, self.seed)
-        strata = known if self.model.link == "sigmoid" else None
-        if self.model.link == "softmax" and known.ndim == 2 and (known.max(axis=1) == 1).all():
-            strata = known.argmax(axis=1)
+            return self.estimator._split(n, known, groups, part.weight, self.seed)
+        strata = None if known is None else self._objective.strata(known)
         return split_search(n, strata, groups, self.seed, weight=part.weight)
 
     def _given(self, X, y, sample_weight, within: str = "") -> _Given:

@@ -53,6 +53,10 @@ class Objective:
     def check(self, target: np.ndarray, weight: np.ndarray | None) -> None:
         """Raises ValueError where a target, as it was coded, cannot be learnt."""
 
+    def strata(self, target: np.ndarray) -> np.ndarray | None:
+        """What a split keeps the shares of, (n,), from a coded target."""
+        return None
+
     def scaled(self, model: Model, target, weight=None, fitted: bool = False):
         """A context in which `model` trains on targets of a handy scale.
 
@@ -77,8 +81,7 @@ class Objective:
 
     def blended(self, said, known, alpha: float) -> np.ndarray:
         """The target of `imitation`, from scores and y; known: None where there is no y."""
-        known = said if known is None else known
-        return alpha * said + (1 - alpha) * known
+        return said if known is None else alpha * said + (1 - alpha) * known
 
 
 class Classes(Objective):
@@ -92,6 +95,12 @@ class Classes(Objective):
         self.n_outputs = classes if several else 1
         self.link = "softmax" if several else "sigmoid"
         self.loss = cross_entropy if several else binary_cross_entropy
+
+    def strata(self, target):
+        """The classes; probabilities of several make no strata."""
+        if target.ndim == 1:
+            return target
+        return target.argmax(axis=1) if (target.max(axis=1) == 1).all() else None
 
     @contextmanager
     def scaled(self, model, target, weight=None, fitted=False) -> Iterator[Scaled]:
