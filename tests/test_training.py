@@ -7,6 +7,7 @@ import pytest
 
 from farthing import FarthingError
 from farthing.backprop import gradients
+from farthing.batchnorm import BatchNorm
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.layers import Dense
 from farthing.losses import binary_cross_entropy, squared_error
@@ -69,6 +70,45 @@ def test_gradients_equal_autograd_and_finite_differences(loss, reference, rng):
             down = gradients(layers, x, target, weight, loss)[0]
             array[i] = kept
             assert gradient[name][i] == pytest.approx((up - down) / (2 * step), rel=1e-6)
+
+
+ACTIVATIONS_IN_AUTOGRAD = {
+    "tanh": anp.tanh,
+    "sigmoid": lambda z: 1 / (1 + anp.exp(-z)),
+    "silu": lambda z: z / (1 + anp.exp(-z)),
+    "gelu": lambda z: z / (1 + anp.exp(-1.702 * z)),
+    "relu": lambda z: anp.maximum(z, 0),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS_IN_AUTOGRAD)
+def test_gradients_of_a_normalised_residual_network_equal_autograd(activation, rng):
+    layers = network(rng, (5, 6, 6, 6, 2))
+    for i, layer in enumerate(layers[:-1]):
+        layer.activation, layer.residual, layer.norm = activation, i > 0, BatchNorm(6, float)
+        layer.norm.gamma, layer.norm.beta = rng.normal(size=(2, 6))
+    x, target, weight = rng.normal(size=(9, 5)), rng.random((9, 2)), rng.random(9)
+    value, ours = gradients(layers, x, target, weight, squared_error)
+
+    def forward(parameters):
+        y, share = x, weight / weight.sum()
+        for i, given in enumerate(parameters[:-1]):
+            z = anp.dot(y, given["weight"].T)
+            z = z - anp.dot(share, z)
+            z = z / anp.sqrt(anp.dot(share, z**2) + 1e-5)
+            a = ACTIVATIONS_IN_AUTOGRAD[activation](z * given["gamma"] + given["beta"])
+            y = a + y if i > 0 else a
+        last = parameters[-1]
+        return squared_in_autograd(anp.dot(y, last["weight"].T) + last["bias"], target, weight)
+
+    parameters = [
+        {name: getattr(*where) for name, where in layer.parameters().items()} for layer in layers
+    ]
+    assert value == pytest.approx(forward(parameters), rel=1e-12)
+    for own, theirs in zip(ours, autograd.grad(forward)(parameters), strict=True):
+        assert set(own) == set(theirs)
+        for name, gradient in own.items():
+            np.testing.assert_allclose(gradient, theirs[name], rtol=1e-8, atol=1e-12)
 
 
 def test_gradients_with_dropout_are_those_of_the_thinned_network(rng):
