@@ -228,3 +228,13 @@ def test_errors_name_the_column_and_the_width(encoder):
 def test_n_bins_is_checked(n_bins, error):
     with pytest.raises(error, match="n_bins: got"):
         PiecewiseLinearEncoder(n_bins)
+
+
+def test_feature_of_column(rng):
+    X = rng.normal(size=(100, 4)).astype(np.float32)
+    X[:, 1] = 3
+    X[::9, 2] = np.nan
+    encoder = PiecewiseLinearEncoder(3).fit(X)
+    assert encoder.feature_of_column.tolist() == [0] * 3 + [2] * 4 + [3] * 3
+    assert len(encoder.feature_of_column) == encoder.width
+    assert Standardizer().fit(X).feature_of_column.tolist() == [0, 1, 2, 3]

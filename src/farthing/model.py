@@ -63,10 +63,10 @@ class Model:
         normalised until ``train`` has folded it into them.  residual: a hidden layer after the
         first adds its input to its output where the two are equally wide.
 
-        Weights are normal with variance 2 / inputs (He et al., "Delving Deep into
-        Rectifiers", 2015), 1 / inputs in the last layer, a quarter of that on a
-        piecewise-linear encoding.  output_bias: where training starts.  Raises FarthingError
-        where the encoder has no columns.
+        Weights are normal with variance 2 / inputs before a rectifier (He et al., "Delving
+        Deep into Rectifiers", 2015), 1 / inputs before another activation and in the last
+        layer, a quarter of that on a piecewise-linear encoding.  output_bias: where training
+        starts.  Raises FarthingError where the encoder has no columns.
         """
         if encoder.width == 0:
             raise FarthingError("X must have a column that varies, got constants and NaN only")
@@ -76,7 +76,9 @@ class Model:
         for i, (k, n) in enumerate(pairwise(sizes)):
             last = i == len(sizes) - 2
             weight = rng.standard_normal((n, k), dtype=np.float32)
-            variance = (1 if last else 2) / k
+            # Half of what a rectifier is given is lost, to it and to its smooth kin.
+            rectified = not last and activation in ("relu", "gelu", "silu")
+            variance = (2 if rectified else 1) / k
             if i == 0 and isinstance(encoder, PiecewiseLinearEncoder):
                 # The columns of a feature rise together: their sum varies more than the
                 # sum of independent inputs, for which the rule is made.

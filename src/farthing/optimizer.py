@@ -113,22 +113,18 @@ class Adam:
         for start in range(0, len(self.parameters), _CHUNK):
             yield [vector[start : start + _CHUNK] for vector in vectors]
 
-    def step_sizes(self, learning_rate: float) -> np.ndarray:
-        """What the last step multiplied the mean gradient of every weight by, but for its
-        start: rate / (root mean square + epsilon), one vector in the order of ``parameters``.
+    def metric(self, learning_rate: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Step sizes and mean gradients of the last step, arrays like each layer's weight.
 
-        Overwrites what it was computed from: once a step.
+        A step size is rate / (root mean square + epsilon): what the step multiplied the mean
+        gradient by, but for the correction of its start.  Once a step: it overwrites what it
+        is computed from.
         """
         sizes = self._scratch[: self._decaying]
-        return np.divide(float(learning_rate * self._root), sizes, out=sizes)
-
-    def weight_views(self, vector: np.ndarray) -> list[np.ndarray]:
-        """The part of a vector like `step_sizes` that belongs to each layer's weight."""
-        shapes = [layer.weight.shape for layer in self._layers]
-        ends = np.cumsum([n * k for n, k in shapes])
-        return [
-            part.reshape(s) for part, s in zip(np.split(vector, ends[:-1]), shapes, strict=True)
-        ]
+        np.divide(float(learning_rate * self._root), sizes, out=sizes)
+        views = self._views(self._scratch)
+        moments = self._moment_views[0]
+        return [view["weight"] for view in views], [view["weight"] for view in moments]
 
     def apply_masks(self) -> None:
         """Sets masked weights and their moments to 0, so that they stay there."""

@@ -13,6 +13,8 @@ from farthing.model import Model
 __all__ = ["GROUPS", "Penalty", "Proximal"]
 
 GROUPS = ("feature", "bin", "neuron")
+# Steps that a gradient is averaged over before it decides what is zero.
+HORIZON = 100
 
 
 @dataclass(frozen=True)
@@ -74,38 +76,35 @@ class Proximal:
         # The columns of a feature are neighbours.
         self._starts = np.flatnonzero(np.diff(feature, prepend=-1))
         self._columns = np.diff(self._starts, append=len(feature))
+        self._averages = [np.zeros_like(layer.weight) for layer in model.layers]
 
-    def step(self, step_sizes: list[np.ndarray]) -> None:
-        """After an update with ``step_sizes`` (one array a layer, like its weight), in place."""
-        for i, (layer, size) in enumerate(zip(self._layers, step_sizes, strict=True)):
-            weight = layer.weight
-            if self._penalty.l1:
-                threshold = size * weight.dtype.type(self._penalty.l1)
-                weight -= np.clip(weight, -threshold, threshold)
-            for name, strength in self._penalty.groups.items():
-                if strength and (i == 0 if name != "neuron" else i < len(self._layers) - 1):
-                    getattr(self, f"_shrink_{name}s")(weight, size, strength)
+    def step(self, step_sizes: list[np.ndarray], gradients: list[np.ndarray]) -> None:
+        """After an update, in place.
 
-    def _shrink_bins(self, weight, size, strength: float) -> None:
-        rows = len(weight)
-        weight *= _shrink(weight, size, strength * np.sqrt(rows), lambda a: a.sum(axis=0))
+        step_sizes, gradients: one array a layer, like its weight: the metric and the direction
+        of the update.
+        """
+        for i, layer in enumerate(self._layers):
+            self._shrink(i, layer.weight, step_sizes[i])
+            average = self._averages[i]
+            average += (gradients[i] - average) * average.dtype.type(1 / HORIZON)
 
-    def _shrink_features(self, weight, size, strength: float) -> None:
-        def total(values):
-            return np.add.reduceat(values.sum(axis=0), self._starts)
+    def hold(self, step_sizes: list[np.ndarray]) -> None:
+        """What the penalty wants to be zero becomes zero and masked, and stays so from here on.
 
-        def spread(values):
-            return np.repeat(values, self._columns)
+        Minibatches shake small weights by more than one step's threshold, so that few are zero
+        at any moment. But the fixed points of a proximal step do not depend on its size:
+        what a step of `HORIZON` times the size by the averaged gradient makes zero, counts.
+        """
+        for i, layer in enumerate(self._layers):
+            size = step_sizes[i] * step_sizes[i].dtype.type(HORIZON)
+            trial = layer.weight - size * self._averages[i]
+            self._shrink(i, trial, size)
+            layer.weight[trial == 0] = 0
+        self.keep_zeros()
 
-        limit = strength * np.sqrt(len(weight) * self._columns)
-        weight *= _shrink(weight, size, limit.astype(weight.dtype), total, spread)
-
-    def _shrink_neurons(self, weight, size, strength: float) -> None:
-        limit = strength * np.sqrt(weight.shape[1])
-        weight *= _shrink(weight, size, limit, lambda a: a.sum(axis=1, keepdims=True))
-
-    def hold(self) -> None:
-        """What is zero becomes masked and stays so from here on."""
+    def keep_zeros(self) -> None:
+        """What is zero becomes masked."""
         for layer in self._layers:
             zero = layer.weight == 0
             if layer.mask is not None:
@@ -113,8 +112,30 @@ class Proximal:
             if zero.any():
                 layer.set_mask(~zero if layer.mask is None else layer.mask & ~zero)
 
+    def _shrink(self, i: int, weight: np.ndarray, size: np.ndarray) -> None:
+        """The proximal step of layer i, in place."""
+        if self._penalty.l1:
+            threshold = size * weight.dtype.type(self._penalty.l1)
+            weight -= np.clip(weight, -threshold, threshold)
+        groups = self._penalty.groups
+        if i == 0 and groups["bin"]:
+            limit = groups["bin"] * np.sqrt(len(weight))
+            weight *= _factors(weight, size, limit, lambda a: a.sum(axis=0))
+        if i == 0 and groups["feature"]:
+            limit = groups["feature"] * np.sqrt(len(weight) * self._columns)
+            weight *= _factors(
+                weight,
+                size,
+                limit.astype(weight.dtype),
+                lambda a: np.add.reduceat(a.sum(axis=0), self._starts),
+                lambda a: np.repeat(a, self._columns),
+            )
+        if i < len(self._layers) - 1 and groups["neuron"]:
+            limit = groups["neuron"] * np.sqrt(weight.shape[1])
+            weight *= _factors(weight, size, limit, lambda a: a.sum(axis=1, keepdims=True))
 
-def _shrink(weight, size, limit, total, spread=lambda values: values) -> np.ndarray:
+
+def _factors(weight, size, limit, total, spread=lambda values: values) -> np.ndarray:
     """The factors of weights (n, k) that shrink groups whose norm is penalised by ``limit``.
 
     total: adds the entries of an (n, k) array by group; spread: gives each entry, or whatever

@@ -29,8 +29,7 @@ __all__ = [
 
 # Full-batch training: 16 epochs are about a thousand steps.
 FULL_BATCH_STEPS = 64
-# With a penalty, a weight that is zero in this last share of the steps stays zero: the noise of
-# minibatches, which does not fall with the rate, would free some at every step.
+# With a penalty, what is zero in this last share of the steps stays zero, and the others settle.
 HELD_SHARE = 0.25
 # Rows of the search part that are expanded at a time.
 _SEARCH_ROWS = 2048
@@ -322,9 +321,10 @@ def train(
                     rate = learning_rate * one_cycle(step, total_steps)
                     adam.step(rate)
                     if proximal is not None:
-                        proximal.step(adam.weight_views(adam.step_sizes(rate)))
+                        step_sizes, directions = adam.metric(rate)
+                        proximal.step(step_sizes, directions)
                         if step >= held_from:
-                            proximal.hold()
+                            proximal.hold(step_sizes)
                             adam.apply_masks()
                     for layer in model.layers:
                         if layer.sign is not None:
@@ -359,10 +359,10 @@ def train(
         finally:
             if best is not None:
                 best.restore()
-            if proximal is not None:
-                proximal.hold()
             adam.release()
             for layer in model.layers:
                 layer.fold_norm()
+    if proximal is not None:
+        proximal.keep_zeros()
     history.best_epoch = best.epoch if best else history.epochs - 1 if history.epochs else None
     return history
