@@ -18,7 +18,7 @@ GROUPS = [
     {"_core", "columns", "embeddings", "metrics", "precision", "samples", "streams"},
     {"categories", "edges", "standardizer"},
     {"frames"},
-    {"_info", "container", "encoding", "layers", "losses", "recalibration", "tables"},
+    {"_info", "container", "encoding", "layers", "losses", "recalibration", "tables", "thresholds"},
     {"augmentation", "model"},
     {"export", "scorer", "training"},
     {"base", "kernels"},
