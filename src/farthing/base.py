@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from farthing import container, export
+from farthing import certificate, container, export
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.model import Model
+from farthing.monotone import constrain, resolve_constraints
 from farthing.recalibration import PRIOR_DEVIATION, refit_logit, refit_value
 from farthing.scorer import Scorer
 from farthing.tables import (
@@ -228,11 +229,13 @@ class Estimator:
         """
         if self._link == "identity":
             check_spread(target, weight)
+        directions = resolve_constraints(self.monotone_constraints, rows.shape[1], names)
         encoder = Standardizer() if self.encoder is None else PiecewiseLinearEncoder(self.n_bins)
         own = slice(encode_first)
         encoder.fit(rows[own], at(weight, own), names)
         model = Model.build(encoder, self.hidden, link=self._link, feature_names=names, seed=seed)
         with standardized_target(model, target, weight) as scaled:
+            constrain(model, directions, rows[own], seed)
             validation = None
             if len(held_out.rows):
                 validation = (held_out.rows, scaled(held_out.target), held_out.weight)
@@ -253,6 +256,7 @@ class Estimator:
                 progress=self.callback,
             )
         self._install(model, seed, names)
+        self.monotone_ = directions
         if self.calibrate and len(held_out.rows):
             score = self._scorer().predict(held_out.rows)
             known = (held_out.known, held_out.weight)
@@ -281,6 +285,11 @@ class Estimator:
         info = {"critical": {"target": self._target_info()}, "optional": {}}
         if getattr(self, "training_", None):
             info["optional"]["training"] = self.training_
+        declared = certificate.declaration(
+            vars(self).get("monotone_", {}), self.model_.feature_names
+        )
+        if declared:
+            info["optional"]["model"] = declared
         if metadata is not None:
             info["optional"]["user"] = metadata
         return info
@@ -322,6 +331,14 @@ class Estimator:
         container.check_json(metadata=metadata)
         self._orient()
         container.write_atomic(path, self._bytes(metadata))
+
+    def certify_monotone(self) -> dict[str | int, bool]:
+        """Whether each monotone constraint is proven by the weights that `save` writes.
+
+        {feature name or index: bool}.  FarthingError for an estimator without constraints.
+        """
+        self._check_fitted()
+        return certificate.certify_monotone(self._scorer())
 
     def _check_saveable(self) -> None:
         """Raises where the file would leave a question open."""

@@ -33,6 +33,9 @@ class Classifier(Estimator):
         features"); None standardises.
     n_bins : int
         Most bins a feature, 1..258.
+    monotone_constraints : dict or None
+        {column name or 0-based index: +1 or -1}: the score never falls (+1) or never rises
+        (-1) in that feature, proven by `certify_monotone`; 0 is no constraint.
     max_epochs, batch_size, learning_rate, l2, dropout, patience :
         Adam with decoupled weight decay `l2`; training stops after `patience` epochs
         without a better loss on the search part.
@@ -71,6 +74,7 @@ class Classifier(Estimator):
         encoder="piecewise_linear",
         *,
         n_bins=16,
+        monotone_constraints=None,
         max_epochs=16,
         batch_size="auto",
         learning_rate="auto",
@@ -129,6 +133,8 @@ class Classifier(Estimator):
         if self._model_positive != self._positive_index():
             self.model_ = self.model_.copy()
             self.model_.negate_output()
+            declared = vars(self).get("monotone_", {})
+            self.monotone_ = {feature: -direction for feature, direction in declared.items()}
             self._model_positive = self._positive_index()
             self._forget_scorer()
 
@@ -222,6 +228,7 @@ class Regressor(Estimator):
         loss="squared",
         solver=None,
         n_bins=16,
+        monotone_constraints=None,
         max_epochs=16,
         batch_size="auto",
         learning_rate="auto",
@@ -239,6 +246,11 @@ class Regressor(Estimator):
         super()._check_parameters()
         check_choice(("squared",), loss=self.loss)
         check_choice((None, "exact"), solver=self.solver)
+        if self.solver == "exact" and self.monotone_constraints is not None:
+            raise FarthingError(
+                "monotone_constraints must be None with solver 'exact', "
+                f"got {self.monotone_constraints!r}"
+            )
         if self.solver == "exact" and (len(self.hidden) or self.encoder is not None):
             raise FarthingError(
                 "solver 'exact' needs hidden=() and encoder=None, "
