@@ -27,7 +27,7 @@ ARGUMENT = "monotone_constraints"
 # Deviations over the sample that training starts from, of a hidden unit's sum and of the
 # output.  Adam moves every weight by about the learning rate a step: from small hidden weights
 # a unit of few positive weights finds its shape in fewer steps.
-HIDDEN_DEVIATION = 0.25
+HIDDEN_DEVIATION = 0.1
 OUTPUT_DEVIATION = 1.0
 SAMPLE_ROWS = 2048
 MONOTONE_ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
