@@ -35,6 +35,11 @@ __all__ = ["Classes", "Means", "Objective", "Values", "huber_location", "quantil
 Scaled = Callable[[np.ndarray], np.ndarray]
 # The mean of a target behind an exponential, so that float32 holds its scores.
 _MEAN = (1e-30, 1e35)
+# The prior of recalibrated means, as PRIOR_DEVIATION is for probabilities. It is narrower
+# because a tenth of the rows knows the level of a skewed target three times less well than the
+# other nine, to which training has fitted it: at 0.05 and 4,000 to 12,000 rows the refitted
+# means were up to twice as far off as those left alone, at 0.02 about as near.
+MEAN_PRIOR_DEVIATION = 0.02
 
 
 class Objective:
@@ -236,7 +241,7 @@ class Means(Objective):
             model.rescale_output(1.0, np.log(mean))
 
     def calibration(self, score, known, weight=None):
-        return refit_log(score, known, weight, self.name, prior_deviation=PRIOR_DEVIATION)
+        return refit_log(score, known, weight, self.name, prior_deviation=MEAN_PRIOR_DEVIATION)
 
     def restoration(self, score, said, weight=None):
         return refit_value(_log(score), _log(said), weight)
