@@ -26,7 +26,9 @@ def test_auto_embeds_beyond_32_rows():
     assert [embedding_width(100, none) for none in (0, None)] == [0, 0]
 
 
-@pytest.mark.parametrize(("bad", "error"), [(-1, ValueError), (2.5, TypeError), ("big", TypeError)])
+@pytest.mark.parametrize(
+    ("bad", "error"), [(-1, ValueError), (257, ValueError), (2.5, TypeError), ("big", TypeError)]
+)
 def test_bad_dimensions_are_named(bad, error):
     with pytest.raises(error, match="embedding_dim must be"):
         check_embedding_dim(bad)

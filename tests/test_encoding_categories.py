@@ -162,6 +162,10 @@ def test_a_feature_that_was_always_missing_passes_on_its_missing_row():
         ({0: [1, None]}, "feature 0 must have all texts or all numbers"),
         ({1: [2, 1]}, "feature 1 must have finite numbers that increase in float32"),
         ({1: [1e9, 1e9 + 1]}, "feature 1 must have finite numbers that increase in float32"),
+        (
+            {1: range((1 << 20) - 1)},
+            "has 1,048,575 categories, allowed are 1,048,574; raise min_fr",
+        ),
         ({1: [1.0, np.inf]}, "feature 1 must have finite numbers that increase in float32"),
     ],
 )

@@ -162,7 +162,7 @@ class Vocabulary:
             mass = np.bincount(column[known].astype(np.intp), own, len(self._texts))
             kept = [t for t, i in self._texts.items() if mass[i] >= least and mass[i] > 0]
             kept.sort()
-            self._check_utf8(kept)
+            self._check_storable(kept)
             final = np.full(len(self._texts), -1, np.float32)
             final[[self._texts[text] for text in kept]] = np.arange(len(kept))
             coded = np.full(column.shape, np.nan, np.float32)
@@ -183,7 +183,8 @@ class Vocabulary:
         kept_numbers = values[(mass >= least) & (mass > 0) & np.isfinite(values)] + np.float32(0)
         return kept_numbers.tolist(), column
 
-    def _check_utf8(self, texts: list[str]) -> None:
+    def _check_storable(self, texts: list[str]) -> None:
+        """Raises ValueError for a text that a file cannot hold."""
         for text in texts:
             try:
                 text.encode()
@@ -191,6 +192,10 @@ class Vocabulary:
                 raise FarthingError(
                     f"{self._where} must hold text that UTF-8 can hold: {error}"
                 ) from None
+            if "\0" in text:
+                raise FarthingError(
+                    f"{self._where} must hold text without the character NUL, got {text!r}"
+                )
 
 
 class Lookup:

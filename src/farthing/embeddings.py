@@ -11,12 +11,12 @@ __all__ = ["check_embedding_dim", "embedding_width", "initial_embedding", "row_g
 # Up to so many rows a feature has one column for each; beyond, a row of numbers is smaller.
 MOST_COLUMNS = 32
 MOST_DIMS = 16
-# Of the file: more would be wider than any encoding that it holds.
-_LARGEST_DIM = 1024
+# The most that a file holds.
+_LARGEST_DIM = 256
 
 
 def check_embedding_dim(embedding_dim) -> None:
-    """Raises unless it is "auto", None or an integer from 0 to 1024."""
+    """Raises unless it is "auto", None or an integer from 0 to 256."""
     if embedding_dim is not None:
         check_integer(0, _LARGEST_DIM, also=("auto",), embedding_dim=embedding_dim)
 

@@ -25,12 +25,19 @@ from farthing.standardizer import Standardizer
 
 __all__ = ["PiecewiseLinearEncoder", "Standardizer"]
 
+# A file holds as many rows of a feature: its categories, 'other' and missing.
+_MOST_ROWS = 1 << 20
 # Rows whose positions are computed at a time: bounds memory beyond the result.
 _ROWS = 16384
 
 
 def _category_values(kept: Sequence, label: str) -> np.ndarray:
     """What the kept categories of a feature are in a float32 matrix, increasing."""
+    if len(kept) > _MOST_ROWS - 2:
+        raise FarthingError(
+            f"categorical: {label} has {len(kept):,} categories, allowed are "
+            f"{_MOST_ROWS - 2:,}; raise min_frequency"
+        )
     if all(isinstance(category, str) for category in kept):
         texts = list(kept)
         if texts != sorted(set(texts)):

@@ -263,6 +263,13 @@ def test_cells_that_cannot_be_compared_and_dates_are_named():
         )
 
 
+def test_text_with_nul_is_refused_where_it_would_be_kept():
+    frame = pd.DataFrame({"b": ["a\0b", "c", "c"]})
+    with pytest.raises(ValueError, match="column 'b' must hold text without the character NUL"):
+        learn_matrix(frame, ["b"], min_frequency=1)
+    assert learn_matrix(frame, ["b"], min_frequency=2)[2] == {0: ["c"]}
+
+
 @pytest.mark.parametrize(
     "table", [FRAME, pl.DataFrame({"b": ["x"]}), pa.table({"b": ["x"]}), [[1, "x"]], [["x", "y"]]]
 )
