@@ -25,6 +25,7 @@ GROUPS = [
     {"export", "monotone", "penalties", "scorer"},
     {"targets", "training"},
     {"base", "kernels"},
+    {"fitting"},
     {"classifier", "regressor"},
     {"estimators"},
     {"steps"},
