@@ -297,7 +297,7 @@ def test_monotone_training_repeats():
 
 def test_exact_solutions_have_no_directions():
     model = farthing.Regressor((), None, solver="exact", monotone_constraints={0: 1})
-    with pytest.raises(ValueError, match="monotone_constraints must be None with solver 'exact'"):
+    with pytest.raises(ValueError, match="'exact' needs monotone_constraints=None"):
         model.fit([[1.0], [2.0]], [1.0, 2.0])
 
 

@@ -293,6 +293,8 @@ class Classifier(Learner):
         self._set_classes(classes)
         weight = as_weights(sample_weight, n)
         counts = np.bincount(index, weights=None if weight is None else weight > 0)
+        if weight is not None:  # one row of weight 2 is two rows
+            counts = np.maximum(counts, np.bincount(index, weights=weight))
         if counts.min() < 2:
             label = classes.tolist()[int(counts.argmin())]
             raise FarthingError(

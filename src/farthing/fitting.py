@@ -140,7 +140,7 @@ class Learner(Estimator):
 
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         """What a split keeps the shares of, (n,), from a coded target."""
-        return None
+        return self._objective().strata(target)
 
     def _class_weighted(self, target, weight) -> tuple[np.ndarray, np.ndarray | None]:
         """Target and weight under which the loss counts by class."""
@@ -162,9 +162,9 @@ class Learner(Estimator):
     def _learn_table(self, X, sample_weight=None) -> Table:
         """`X` for fitting, with the categories it has; two rows or more, in the words that
         scikit-learn looks for."""
-        weight = None
-        if np.ndim(sample_weight) == 1:
-            weight = as_weights(sample_weight, len(sample_weight))
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        if weight is not None:
+            weight = as_weights(weight, len(weight)) if weight.ndim == 1 else None
         table = Table(
             *learn_matrix(
                 X,
@@ -207,13 +207,14 @@ class Learner(Estimator):
         known = self._coded(y, len(matrix), argument)
         return HeldOut(matrix, known, known, weight)
 
-    def _split(self, target, groups, weight, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the rows to fit on and of those to search on, as `early_stopping` asks."""
-        n = len(target)
+    def _split(self, n: int, known, groups, weight, seed) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the rows to fit on and of those to search on, as `early_stopping` asks.
+
+        known: a coded target, of which the shares of the classes are kept, or None.
+        """
+        strata = None if known is None else self._strata(known)
         min_rows = EARLY_STOPPING_MIN_ROWS if self.early_stopping is True else SEARCH_MIN_ROWS
-        fit, search = split_search(
-            n, self._strata(target), groups, seed, weight=weight, min_rows=min_rows
-        )
+        fit, search = split_search(n, strata, groups, seed, weight=weight, min_rows=min_rows)
         return (np.arange(n), search[:0]) if self.early_stopping is False else (fit, search)
 
     # ---- fitting ---------------------------------------------------------------------------
@@ -240,7 +241,7 @@ class Learner(Estimator):
         if self._solves(matrix.shape[1]):
             held_out = None
         elif held_out is None:
-            fit, search = self._split(target, groups, weight, seed)
+            fit, search = self._split(len(matrix), target, groups, weight, seed)
         if held_out is None:
             held_out = HeldOut(matrix[search], target[search], target[search], at(weight, search))
         return self._fit_rows(
@@ -250,7 +251,7 @@ class Learner(Estimator):
             held_out,
             table=table,
             seed=seed,
-            strata=at(self._strata(target), fit),
+            strata=at(_labels(self._strata(target)), fit),
         )
 
     def _fit_rows(
@@ -292,7 +293,7 @@ class Learner(Estimator):
             correction = refit(score, held_out.known, held_out.weight)
         fitted_rows = encode_first or len(lesson.rows)
         if self.refit and search_rows and history.best_epoch is not None:
-            lesson = lesson.joined(held_out, self._strata(held_out.target))
+            lesson = lesson.joined(held_out, _labels(self._strata(held_out.target)))
             epochs = history.best_epoch + 1
             model, _ = self._learn(lesson, None, table, objective, loss, seed, warm, epochs)
             self._install(model, seed, table)
@@ -429,6 +430,11 @@ class Learner(Estimator):
         else:
             vars(self).pop("feature_names_in_", None)
         self._forget_scorer()
+
+
+def _labels(strata: np.ndarray | None) -> np.ndarray | None:
+    """The strata of labels, which are whole, as integers."""
+    return None if strata is None else strata.astype(np.intp)
 
 
 def _settle(model: Model) -> None:
