@@ -3,15 +3,14 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Below this exp(x) is far under float32's smallest number, and 2^n still a normal double. */
+/* Beyond these exp(x) is far out of float32's range, and 2^n still a normal double. */
 #define LOWEST (-150.0)
+#define HIGHEST 150.0
 
-/* exp(x) for x <= 0.  x = n ln2 + r with |r| <= ln2 / 2 (ln2 in two parts, the first short
+/* exp(x) for LOWEST <= x <= HIGHEST.  x = n ln2 + r with |r| <= ln2 / 2 (ln2 in two parts, the first short
  * enough that n times it is exact: Cody and Waite 1980), then Taylor's polynomial of degree
  * 11, whose remainder is below r^12 / 12! < 7e-15. */
-static double exp_negative(double x) {
-    if (x != x) return x;
-    x = x > LOWEST ? x : LOWEST;
+static double exp_within(double x) {
     const double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
     /* Above 2^52 a double's spacing is 1: the sum rounds to the nearest integer n, which its low
      * bits then hold. */
@@ -33,10 +32,21 @@ static double exp_negative(double x) {
 
     uint64_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 1023) << 52; /* 2^n, n in -217..0 */
+    bits = (bits + 1023) << 52; /* 2^n, n in -217..217 */
     double power;
     memcpy(&power, &bits, sizeof power);
     return polynomial * power;
+}
+
+/* exp(x) for x <= 0. */
+static double exp_negative(double x) {
+    if (x != x) return x;
+    return exp_within(x > LOWEST ? x : LOWEST);
+}
+
+float ft_exp(float z) {
+    if (z != z) return z;
+    return (float)exp_within(z < LOWEST ? LOWEST : z > HIGHEST ? HIGHEST : z);
 }
 
 float ft_sigmoid(float z) {

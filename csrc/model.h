@@ -20,8 +20,18 @@ typedef enum ft_activation {
     FT_LINEAR = 0,
     FT_RELU = 1,
     FT_SIGMOID = 2,
-    FT_SOFTMAX = 3
+    FT_SOFTMAX = 3,
+    FT_EXP = 4
 } ft_activation;
+
+/* The categories of one feature: texts, sorted by their bytes, or numbers, or neither where the
+ * feature is numeric. */
+typedef struct ft_categories {
+    uint32_t count;
+    char *text;
+    uint32_t *offsets; /* [count + 1] */
+    float *values;     /* [count], increasing */
+} ft_categories;
 
 typedef struct ft_op {
     uint32_t kind, bits, inputs, outputs, tensor, group_size, activation, storage;
@@ -50,6 +60,7 @@ struct ft_model {
      * NULL where the features have no names. */
     char *names;
     uint32_t *name_offsets;
+    ft_categories *categories; /* [features]; NULL where every feature is numeric */
     char *info; /* UTF-8 JSON for bindings, not terminated */
     size_t info_size;
 
@@ -61,5 +72,8 @@ struct ft_model {
     size_t scratch_bytes;              /* of a tile */
     void *workspaces;                  /* free list of such scratch */
 };
+
+/* The code of a text of `length` bytes among those of a feature; -1 where it is not there. */
+float ft_category_of(const ft_categories *categories, const char *text, size_t length);
 
 #endif

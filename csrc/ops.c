@@ -27,6 +27,13 @@ static shape_text describe(ft_dtype dtype, uint32_t dims, uint64_t n, uint64_t k
     return s;
 }
 
+int ft_next_is(const ft_loader *loader, const char *owner, const char *part) {
+    char name[FT_NAME_MAX + 1];
+    snprintf(name, sizeof name, "%s.%s", owner, part);
+    return loader->next < loader->file->count &&
+           !strcmp(loader->file->tensors[loader->next].name, name);
+}
+
 const ft_tensor *ft_load_tensor(ft_loader *loader, const char *owner, const char *part,
                                 ft_dtype dtype, uint32_t dims, uint64_t n, uint64_t k) {
     char name[FT_NAME_MAX + 1];
@@ -166,8 +173,9 @@ static ft_status check_link(entry e) {
     const ft_op *op = e.op;
     if (op->outputs != op->inputs)
         return refuse(e, "outputs", op->outputs, "as many as inputs");
-    if (op->activation != FT_LINEAR && op->activation != FT_SIGMOID && op->activation != FT_SOFTMAX)
-        return refuse(e, "activation", op->activation, "0 (none), 2 (sigmoid) or 3 (softmax)");
+    if (op->activation == FT_RELU || op->activation > FT_EXP)
+        return refuse(e, "activation", op->activation,
+                      "0 (none), 2 (sigmoid), 3 (softmax) or 4 (exp)");
     const field unused[] = {{"bits", op->bits},       {"tensor", op->tensor},
                             {"storage", op->storage}, {"group_size", op->group_size},
                             {"amax_in", op->amax_in}, {"amax_out", op->amax_out}};

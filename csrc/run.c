@@ -59,6 +59,9 @@ static void run_link(const ft_op *op, size_t rows, const char *in, size_t in_str
         else if (op->activation == FT_SIGMOID)
             for (uint32_t j = 0; j < n; j++)
                 scores[j] = ft_sigmoid(z[j]);
+        else if (op->activation == FT_EXP)
+            for (uint32_t j = 0; j < n; j++)
+                scores[j] = ft_exp(z[j]);
         else
             memcpy(scores, z, n * sizeof *scores);
         for (uint32_t j = 0; j < n; j++)

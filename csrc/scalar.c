@@ -105,14 +105,19 @@ static float locate(const ft_encoder *e, const ft_encoder_feature *f, float x, f
     return clamp((x - bin->low) * bin->scale, 0.0f, amax);
 }
 
+/* The categories of used feature j; NULL where it is numeric. */
+static const ft_categorical *categorical(const ft_encoder *e, size_t j) {
+    return e->categorical && e->categorical[j].rows ? &e->categorical[j] : NULL;
+}
+
 static void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes, void *c) {
     const ft_encoder *e = w->encoder;
     uint32_t *rows = codes, *pairs = codes + e->used;
     for (size_t j = 0; j < e->used; j++) {
         const ft_encoder_feature *f = &e->feature[j];
         const float v = x[f->column];
-        if (v != v) {
-            rows[j] = f->missing_row;
+        if (v != v || categorical(e, j)) {
+            rows[j] = v != v ? f->missing_row : ft_category_row(categorical(e, j), v);
             pairs[j] = f->missing_pair;
         } else {
             const float value = locate(e, f, v, (float)w->amax, &rows[j]);
@@ -140,6 +145,7 @@ static void encode_f32(const ft_encoded *w, ft_store store, const float *x, uint
         const float v = x[f->column];
         float value = f->missing_value;
         if (v != v) rows[j] = f->missing_row;
+        else if (categorical(e, j)) rows[j] = ft_category_row(categorical(e, j), v);
         else value = locate(e, f, v, 1.0f, &rows[j]);
         memcpy(&values[j], &value, sizeof value);
     }

@@ -56,6 +56,29 @@ def test_seeds_are_summarised_with_their_standard_error():
     assert second["smaller"] == 4 and second["standard_error"] == pytest.approx(0)
 
 
+def test_monotone(capsys):
+    monotone = names_of("monotone")
+    arguments = [*DATA, "--seeds", "2", "--rows", "2500", "--epochs", "1"]
+    summary = monotone["main"](arguments)
+    for kind in ("float32", "int4"):
+        assert abs(summary[kind]["difference"]) < 0.1 and summary[kind]["standard_error"] > 0
+        assert summary[kind]["certified"] == 2 and summary[kind]["violations"] == 0
+    text = capsys.readouterr().out
+    assert f"{summary['verdict']} " in text and f"goal >= {monotone['GOAL']}" in text
+    judge = monotone["judge"]
+    assert (judge(0.0, 0.0009), judge(-0.004, 0.0009)) == ("met", "missed")
+    assert judge(0.0, 0.0011) == judge(-0.004, 0.0011) == judge(0.1, np.nan) == "undecided"
+
+
+def test_violations_are_counted():
+    X = np.random.default_rng(0).uniform(-1, 1, (500, 2))
+    violations = names_of("monotone")["violations"]
+    rise, hill = (lambda rows: rows[:, 0]), (lambda rows: -abs(rows[:, 0]))
+    assert violations(rise, X, {0: 1, 1: -1}, 0) == 0
+    assert violations(rise, X, {0: -1}, 0, pairs=100) == 100
+    assert 20 < violations(hill, X, {0: 1}, 0, pairs=100) < 80
+
+
 @pytest.fixture(scope="module")
 def latency():
     return names_of("latency")

@@ -4,10 +4,10 @@ import credit
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import expit, log_softmax, logit, softmax
 
 import farthing
-from farthing.recalibration import refit_logit, refit_value
+from farthing.recalibration import refit_log, refit_logit, refit_softmax, refit_value
 
 
 @pytest.fixture
@@ -136,6 +136,127 @@ def test_values_are_refitted_by_weighted_least_squares(rng):
     np.testing.assert_allclose(refit_value(value, target), np.polyfit(value, target, 1))
     expected = np.polyfit(value, target, 1, w=np.sqrt(weight))
     np.testing.assert_allclose(refit_value(value, target, weight), expected)
+
+
+@pytest.fixture
+def scored_classes(rng):
+    """Probabilities of three classes, too flat and off in level, and labels drawn without."""
+    z = rng.normal(size=(1500, 3)) * 1.5
+    labels = (np.cumsum(softmax(z, axis=1), axis=1) < rng.random((1500, 1))).sum(axis=1)
+    return softmax(0.6 * z + [0.4, 0, -0.3], axis=1), np.eye(3)[labels]
+
+
+@pytest.mark.parametrize("prior_deviation", [None, 0.05, 0.5])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_minimum_over_several_classes_is_found(
+    prior_deviation, weighted, soft, scored_classes, rng
+):
+    p, target = scored_classes
+    if soft:
+        target = 0.7 * softmax(1.4 * np.log(p), axis=1) + 0.3 * target
+    weight = rng.uniform(0, 5, len(p)) if weighted else None
+    shares = np.ones(len(p)) if weight is None else weight / weight.mean()
+    z = np.log(p) - np.log(p).mean(axis=1, keepdims=True)
+    centre = np.average(z, axis=0, weights=shares)
+
+    def loss(parameters):
+        moved = parameters[0] * (z - centre) + centre + parameters[1:]
+        value = -shares @ (target * log_softmax(moved, axis=1)).sum(axis=1)
+        if prior_deviation is not None:
+            off = parameters - [1, 0, 0, 0]
+            value += off @ off / (2 * prior_deviation**2)
+        return value
+
+    best = minimize(loss, [1.0, 0, 0, 0], tol=1e-12).x
+    slope, intercept = refit_softmax(p, target, weight, prior_deviation)
+    assert slope == pytest.approx(best[0], rel=1e-4)
+    expected = best[1:] + centre - best[0] * centre
+    np.testing.assert_allclose(
+        intercept - intercept.mean(), expected - expected.mean(), rtol=1e-3, atol=1e-3
+    )
+    assert slope != 1
+
+
+def test_several_classes_are_undone_held_back_and_kept_finite(scored_classes):
+    p, labels = scored_classes
+    slope, intercept = refit_softmax(p, labels)
+    assert slope == pytest.approx(1 / 0.6, rel=0.1)
+    expected = -np.array([0.4, 0, -0.3]) / 0.6
+    np.testing.assert_allclose(intercept - intercept.mean(), expected - expected.mean(), atol=0.2)
+    few, many = (refit_softmax(p[:n], labels[:n], prior_deviation=0.05)[0] for n in (50, 1500))
+    assert 1 < few < many < slope
+    certain = np.eye(3)[[0, 1, 2, 0]]
+    slope, intercept = refit_softmax(np.repeat(certain, 50, axis=0), np.repeat(certain, 50, axis=0))
+    assert slope > 0 and np.isfinite(intercept).all()
+    weight = np.zeros(len(p))
+    slope, intercept = refit_softmax(p, labels, weight)
+    assert slope == 1 and not intercept.any()
+    slope, intercept = refit_softmax(p, labels[:, [1, 2, 0]] * 0 + (p == p.min(axis=1)[:, None]))
+    assert slope == 1 and not intercept.any()
+
+
+@pytest.mark.parametrize("family", ["poisson", "gamma"])
+@pytest.mark.parametrize("prior_deviation", [None, 0.05])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_minimum_on_the_log_scale_is_found(family, prior_deviation, weighted, rng):
+    value = np.exp(rng.normal(1, 0.5, 800))
+    mean = 1.3 * value**1.4
+    y = rng.poisson(mean).astype(float) if family == "poisson" else rng.gamma(2, mean / 2)
+    weight = rng.uniform(0, 3, 800) if weighted else None
+    shares = np.ones(800) if weight is None else weight / weight.mean()
+    z = np.log(value)
+    scale = np.average(value, weights=weight)
+    centre = np.average(z, weights=weight)
+    power = 1 if family == "poisson" else 2
+    dispersion = np.average((y - value) ** 2 / (value / scale) ** power, weights=weight)
+    dispersion /= scale**2
+
+    def loss(parameters):
+        moved = parameters[0] * (z - centre) + centre + parameters[1]
+        deviance = np.exp(moved) - y * moved if family == "poisson" else moved + y / np.exp(moved)
+        unit = scale if family == "poisson" else 1
+        likelihood = shares @ deviance / unit / dispersion
+        if prior_deviation is None:
+            return likelihood
+        off = parameters - [1, 0]
+        return likelihood + off @ off / (2 * prior_deviation**2)
+
+    slope, level = minimize(loss, [1.0, 0.0], tol=1e-12).x
+    ours = refit_log(value, y, weight, family, prior_deviation)
+    np.testing.assert_allclose(ours, [slope, level + centre - slope * centre], atol=2e-3)
+    assert ours[0] > 1.02
+
+
+@pytest.mark.parametrize("family", ["poisson", "gamma"])
+def test_the_unit_of_a_mean_does_not_matter(family, rng):
+    value = np.exp(rng.normal(1, 0.5, 300))
+    y = rng.gamma(2, value**1.3)
+    slope, intercept = refit_log(value, y, None, family, 0.05)
+    for unit in (1e-6, 1e6):
+        other = refit_log(value * unit, y * unit, None, family, 0.05)
+        assert other[0] == pytest.approx(slope, rel=1e-6)
+        assert other[1] == pytest.approx(intercept + (1 - slope) * np.log(unit), rel=1e-6)
+
+
+def test_a_mean_without_events_or_weight_stays_finite():
+    value = np.exp(np.linspace(-1, 1, 50))
+    slope, intercept = refit_log(value, np.zeros(50), prior_deviation=0.05)
+    assert slope > 0 and -5 < intercept < 0
+    assert refit_log(value, value, np.zeros(50)) == (1.0, 0.0)
+    assert refit_log(np.full(50, 2.0), np.full(50, 4.0))[0] == 1.0
+    assert refit_log(value, 1 / value**3) == (1.0, 0.0)
+
+
+def test_rows_without_weight_count_as_absent(scored, rng):
+    p, labels = scored
+    weight = np.where(np.arange(len(p)) < 200, 2.0, 0.0)
+    expected = refit_logit(p[:200], labels[:200], prior_deviation=0.05)
+    np.testing.assert_allclose(refit_logit(p, labels, weight, 0.05), expected, rtol=1e-9)
+    expected = refit_log(p[:200], labels[:200], prior_deviation=0.05)
+    np.testing.assert_allclose(
+        refit_log(p, labels, weight, prior_deviation=0.05), expected, rtol=1e-9
+    )
 
 
 def test_fit_folds_it_into_the_last_layer():

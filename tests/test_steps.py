@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import farthing
-from farthing import base, steps
+from farthing import fitting, steps
 
 QUICK = {"hidden": (6,), "max_epochs": 2, "random_state": 5}
 ONE_EPOCH = {"epochs": 1, "augment": 0}

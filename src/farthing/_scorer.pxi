@@ -70,7 +70,48 @@ cdef class CoreScorer:
     def _filled(self) -> list:
         """Columns where NaN stands for a fixed value instead of a learnt row."""
         cdef const ft_op *first = &self.model.ops[0]
-        return [i for i in range(self.features) if first.fill[i] == first.fill[i]]
+        categorical = {column for column, _, _, _ in categorical_features(first)}
+        return [
+            i for i in range(self.features)
+            if first.fill[i] == first.fill[i] and i not in categorical
+        ]
+
+    def _categories(self) -> dict:
+        """The categories of each categorical feature, by its column: texts or numbers."""
+        cdef const ft_categories *c
+        cdef uint32_t i
+        kept = {}
+        for column, _, _, _ in categorical_features(&self.model.ops[0]):
+            c = &self.model.categories[<Py_ssize_t>column]
+            if c.text == NULL:
+                kept[column] = [c.values[i] for i in range(c.count)]
+            else:
+                kept[column] = [
+                    c.text[c.offsets[i]:c.offsets[i + 1]].decode() for i in range(c.count)
+                ]
+        return kept
+
+    def _codes(self, Py_ssize_t column, texts) -> list:
+        """What stands for each text among the categories of a feature that takes texts; whatever
+        is no text stays as it is."""
+        if not 0 <= column < <Py_ssize_t>self.features or not takes_text(self.model, column):
+            raise ValueError(f"feature {column} has no texts")
+        return [
+            code_of(&self.model.categories[column], text) if isinstance(text, str) else text
+            for text in texts
+        ]
+
+
+cdef list categorical_features(const ft_op *first):
+    """(column, categories, dimensions of the embedding or 0, whether missing is learnt)."""
+    cdef uint32_t j
+    cdef const ft_categorical *c = first.encoder.categorical
+    if c == NULL:
+        return []
+    return [
+        (first.encoder.feature[j].column, c[j].count, c[j].dim, c[j].rows > c[j].count + 1)
+        for j in range(first.encoder.used) if c[j].rows
+    ]
 
 
 cdef dict operation(const ft_op *op):
@@ -91,6 +132,7 @@ cdef dict operation(const ft_op *op):
     if op.kind == FT_OP_ENCODE_DENSE:
         fields["nbytes"] = op.encoded.bytes
         fields["rows"] = op.encoder.rows
+        fields["categories"] = categorical_features(op)
     elif op.kind == FT_OP_DENSE and op.bits == 32:
         fields["nbytes"] = op.dense_f32.bytes
     elif op.kind == FT_OP_DENSE:

@@ -1,4 +1,4 @@
-"""What every estimator shares: parameters, fitting, predicting through the C core, saving."""
+"""What every estimator shares: parameters, predicting through the C core, saving."""
 
 from __future__ import annotations
 
@@ -6,50 +6,16 @@ import inspect
 import sys
 import warnings
 from os import PathLike
-from typing import NamedTuple
 
 import numpy as np
 
-from farthing import container, export
-from farthing._validate import FarthingError, check_choice, check_integer, check_number
-from farthing.encoding import PiecewiseLinearEncoder, Standardizer
-from farthing.model import Model
-from farthing.recalibration import PRIOR_DEVIATION, refit_logit, refit_value
+from farthing import certificate, container, export
+from farthing._validate import FarthingError
 from farthing.scorer import Scorer
-from farthing.tables import (
-    as_groups,
-    as_matrix,
-    as_part,
-    as_weights,
-    at,
-    check_features,
-    check_spread,
-)
-from farthing.training import (
-    SEARCH_MIN_ROWS,
-    draw_seed,
-    split_search,
-    standardized_target,
-    train,
-)
+from farthing.standardizer import Standardizer
+from farthing.tables import as_matrix
 
-__all__ = ["Estimator", "HeldOut", "NotFittedError", "training_table"]
-
-# What the runtime's prefix sums hold, and what the file format allows.
-MOST_BINS = 258
-MOST_NEURONS = 1 << 20
-# Where early stopping is asked for, ten rows to stop by are better than none.
-EARLY_STOPPING_MIN_ROWS = 100
-
-
-class HeldOut(NamedTuple):
-    """The search part: float32 rows, the target that training watches, the known target
-    that recalibration fits, and weights or None."""
-
-    rows: np.ndarray
-    target: np.ndarray
-    known: np.ndarray
-    weight: np.ndarray | None
+__all__ = ["Estimator", "NotFittedError", "linear_coefficients"]
 
 
 class NotFittedError(FarthingError, AttributeError):
@@ -67,8 +33,6 @@ class Estimator:
     # The scorer is a cache, no state: it stays out of __dict__ and of pickles.
     __slots__ = ("__dict__", "__weakref__", "_cached_scorer")
     _estimator_type: str
-    _link = "identity"
-    _loss = "squared"
 
     def _store(self, arguments: dict) -> None:
         """Keeps the constructor's arguments, unchanged, as attributes of their names."""
@@ -119,31 +83,12 @@ class Estimator:
         return Tags(
             estimator_type=kind,
             target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(multi_class=False) if kind == "classifier" else None,
+            classifier_tags=ClassifierTags(multi_class=True) if kind == "classifier" else None,
             regressor_tags=RegressorTags() if kind == "regressor" else None,
             input_tags=InputTags(allow_nan=True),
         )
 
     # ---- checks --------------------------------------------------------------------------
-
-    def _check_parameters(self) -> None:
-        if not isinstance(self.hidden, (tuple, list)):
-            raise TypeError(
-                f"hidden must be a tuple of widths such as (64, 32) or (), got {self.hidden!r}"
-            )
-        widths = {f"hidden[{i}]": width for i, width in enumerate(self.hidden)}
-        check_integer(1, MOST_NEURONS, **widths)
-        check_choice(("piecewise_linear", None), encoder=self.encoder)
-        check_choice(("auto", True, False), early_stopping=self.early_stopping)
-        check_choice((True, False), calibrate=self.calibrate)
-        if self.callback is not None and not callable(self.callback):
-            raise TypeError(f"callback must be callable or None, got {self.callback!r}")
-        check_integer(1, MOST_BINS, n_bins=self.n_bins)
-        check_integer(1, max_epochs=self.max_epochs, patience=self.patience)
-        check_integer(1, also=("auto",), batch_size=self.batch_size)
-        check_number("(0, inf)", also=("auto",), learning_rate=self.learning_rate)
-        check_number("[0, inf)", l2=self.l2)
-        check_number("[0, 1)", dropout=self.dropout)
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
@@ -166,7 +111,8 @@ class Estimator:
     def _features(self, X, *, argument: str = "X") -> np.ndarray:
         """`X` as float32 with this estimator's columns, in this estimator's order."""
         self._check_fitted()
-        matrix, names = as_matrix(X, argument=argument)
+        categories = getattr(self.model_.encoder, "categories_", None)
+        matrix, names = as_matrix(X, argument=argument, categories=categories)
         self._check_names(names)
         if matrix.shape[1] != self.n_features_in_:
             raise FarthingError(
@@ -175,112 +121,17 @@ class Estimator:
             )
         return matrix
 
-    def _held_out(self, part, names, n_features: int, *, argument: str) -> HeldOut:
-        """An `eval_set` or `validation`, checked and coded."""
-        X, y, sample_weight = as_part(part, argument)
-        matrix, own = as_matrix(X, argument=argument)
-        if names is not None and own is not None and own != names:
-            raise FarthingError(f"{argument} must have the columns of X, {names}, got {own}")
-        if matrix.shape[1] != n_features:
-            raise FarthingError(
-                f"{argument} must have {n_features} features, as X has, got {matrix.shape[1]}"
-            )
-        if len(matrix) == 0:
-            raise FarthingError(f"{argument} must have rows, got none")
-        check_features(matrix, names, argument=argument)
-        weight = as_weights(sample_weight, len(matrix), argument=f"sample_weight of {argument}")
-        known = self._coded(y, len(matrix), argument)
-        return HeldOut(matrix, known, known, weight)
-
-    # ---- fitting -------------------------------------------------------------------------
-
-    def _fit_table(self, matrix, names, target, sample_weight, eval_set, groups) -> Estimator:
-        """Fits to `target` (n,), which the subclass has checked and coded, splitting off the
-        search part where no `eval_set` is given."""
-        check_features(matrix, names)
-        weight = as_weights(sample_weight, len(matrix))
-        seed = draw_seed(self.random_state)
-        if eval_set is not None:
-            as_groups(groups, len(matrix))
-            fit = np.arange(len(matrix))
-            held_out = self._held_out(eval_set, names, matrix.shape[1], argument="eval_set")
-        else:
-            fit, search = self._split(target, groups, weight, seed)
-            held_out = HeldOut(matrix[search], target[search], target[search], at(weight, search))
-        return self._fit_rows(
-            matrix[fit], target[fit], at(weight, fit), held_out, names=names, seed=seed
-        )
-
-    def _split(self, target, groups, weight, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the rows to fit on and of those to search on, as `early_stopping` asks."""
-        n = len(target)
-        strata = target if self._link == "sigmoid" else None
-        min_rows = EARLY_STOPPING_MIN_ROWS if self.early_stopping is True else SEARCH_MIN_ROWS
-        fit, search = split_search(n, strata, groups, seed, weight=weight, min_rows=min_rows)
-        return (np.arange(n), search[:0]) if self.early_stopping is False else (fit, search)
-
-    def _fit_rows(
-        self, rows, target, weight, held_out: HeldOut, *, names, seed, loss=None, encode_first=None
-    ) -> Estimator:
-        """Fits `model_` to float32 rows, stopping and recalibrating on `held_out`.
-
-        encode_first: only so many of the rows choose the encoder's edges.
-        """
-        if self._link == "identity":
-            check_spread(target, weight)
-        encoder = Standardizer() if self.encoder is None else PiecewiseLinearEncoder(self.n_bins)
-        own = slice(encode_first)
-        encoder.fit(rows[own], at(weight, own), names)
-        model = Model.build(encoder, self.hidden, link=self._link, feature_names=names, seed=seed)
-        with standardized_target(model, target, weight) as scaled:
-            validation = None
-            if len(held_out.rows):
-                validation = (held_out.rows, scaled(held_out.target), held_out.weight)
-            self.history_ = train(
-                model,
-                rows,
-                scaled(target),
-                loss=loss or self._loss,
-                sample_weight=weight,
-                validation=validation,
-                max_epochs=self.max_epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                weight_decay=self.l2,
-                dropout=self.dropout,
-                patience=self.patience,
-                seed=seed,
-                progress=self.callback,
-            )
-        self._install(model, seed, names)
-        if self.calibrate and len(held_out.rows):
-            score = self._scorer().predict(held_out.rows)
-            known = (held_out.known, held_out.weight)
-            if self._link == "sigmoid":
-                refitted = refit_logit(score, *known, prior_deviation=PRIOR_DEVIATION)
-            else:
-                refitted = refit_value(score, *known)
-            model.rescale_output(*refitted)
-            self._forget_scorer()
-        self.training_ = {"rows": len(rows[own]), "search_rows": len(held_out.rows)}
-        return self
-
-    def _install(self, model: Model, seed: int, names) -> None:
-        self.model_ = model
-        self.random_state_ = seed
-        self.n_features_in_ = model.n_features
-        if names is not None:
-            self.feature_names_in_ = np.array(names, dtype=object)
-        else:
-            vars(self).pop("feature_names_in_", None)
-        self._forget_scorer()
-
     # ---- predicting and saving -----------------------------------------------------------
 
     def _info(self, metadata=None) -> dict:
         info = {"critical": {"target": self._target_info()}, "optional": {}}
         if getattr(self, "training_", None):
             info["optional"]["training"] = self.training_
+        declared = certificate.declaration(
+            vars(self).get("monotone_", {}), self.model_.feature_names
+        )
+        if declared:
+            info["optional"]["model"] = declared
         if metadata is not None:
             info["optional"]["user"] = metadata
         return info
@@ -305,11 +156,10 @@ class Estimator:
         matrix = self._features(X)
         return self._scorer().predict(matrix)
 
-    def _scored(self, y, n: int, sample_weight) -> tuple[np.ndarray, np.ndarray | None]:
-        """What `score` compares n predictions with: y, coded, and weights."""
+    @staticmethod
+    def _check_scored(n: int) -> None:
         if n == 0:
             raise FarthingError("X must have 1 row or more to be scored, got none")
-        return self._coded(y, n, "y"), as_weights(sample_weight, n)
 
     def save(self, path: str | PathLike, metadata=None) -> None:
         """Writes a ``.farthing`` file that `farthing.load` and the C library read.
@@ -322,6 +172,14 @@ class Estimator:
         container.check_json(metadata=metadata)
         self._orient()
         container.write_atomic(path, self._bytes(metadata))
+
+    def certify_monotone(self) -> dict[str | int, bool]:
+        """Whether each monotone constraint is proven by the weights that `save` writes.
+
+        {feature name or index: bool}. Raises ValueError for an estimator without constraints.
+        """
+        self._check_fitted()
+        return certificate.certify_monotone(self._scorer())
 
     def _check_saveable(self) -> None:
         """Raises where the file would leave a question open."""
@@ -342,10 +200,13 @@ def _name_mismatch(names: tuple[str, ...], own: tuple[str, ...]) -> str:
     return message
 
 
-def training_table(X) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """`as_matrix` for `fit`, which needs two rows; the words are those scikit-learn looks for."""
-    matrix, names = as_matrix(X, fitting=True)
-    n = len(matrix)
-    if n < 2:
-        raise FarthingError(f"X must have 2 rows or more, got {n} sample(s) (n_samples={n})")
-    return matrix, names
+def linear_coefficients(estimator: Estimator) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients (outputs, features) and intercepts (outputs,) in raw units, float64."""
+    model = vars(estimator).get("model_")
+    if model is None or len(model.layers) != 1 or not isinstance(model.encoder, Standardizer):
+        raise AttributeError(
+            "coef_ and intercept_ exist only for a fitted model with hidden=() and encoder=None"
+        )
+    encoder, layer = model.encoder, model.layers[0]
+    weight = layer.weight * encoder.scale_.astype(np.float64)
+    return weight, layer.bias - weight @ encoder.mean_

@@ -11,9 +11,10 @@ import numpy as np
 
 from farthing._validate import FarthingError, check_fraction, check_integer, check_number
 from farthing.augmentation import munge
-from farthing.base import Estimator, HeldOut, training_table
+from farthing.base import Estimator
 from farthing.columns import as_numbers
 from farthing.estimators import Classifier, Regressor
+from farthing.fitting import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss
 from farthing.metrics import auc
 from farthing.tables import (
@@ -21,13 +22,14 @@ from farthing.tables import (
     as_labels,
     as_matrix,
     as_part,
+    as_probabilities,
     as_weights,
     at,
-    check_features,
     column_names,
     row_count,
     take_rows,
 )
+from farthing.thresholds import teacher_thresholds
 from farthing.training import draw_seed
 
 __all__ = ["distill"]
@@ -88,21 +90,24 @@ def _checked_answer(answer, n: int) -> np.ndarray:
 
 
 class _Lesson:
-    """What the student is to learn: the teacher's answers and y, on the student's scale."""
+    """What the student is to learn: the teacher's answers and y, on the student's scale.
 
-    def __init__(self, pupil: Estimator, teacher, y, n: int, alpha: float, temperature: float):
+    counted: how many rows have weight.
+    """
+
+    def __init__(self, pupil: Estimator, teacher, answer, y, *, counted, alpha, temperature):
         self.pupil = pupil
-        self.binary = isinstance(pupil, Classifier)
+        n = len(answer)
         self.alpha = 1.0 if y is None else alpha
         self.temperature = temperature
-        if self.binary:
+        if isinstance(pupil, Classifier):
             named = _named_classes(teacher)
             if y is not None:
                 classes = as_labels(y, n)[0]
-            elif named and len(named[0]) == 2:
-                classes = as_labels(named[0], 2, argument="teacher.classes_")[0]
+            elif named:
+                classes = as_labels(named[0], len(named[0]), argument="teacher.classes_")[0]
             else:
-                classes = np.arange(2)
+                classes = np.arange(2 if answer.ndim == 1 else answer.shape[1])
             pupil._set_classes(classes)
             _check_classes(named, classes.tolist())
         elif temperature != 1:
@@ -112,43 +117,60 @@ class _Lesson:
             )
         self.known = None if y is None else pupil._coded(y, n, "y")
         # Without the clip one certain answer of the teacher would weigh more than all others.
-        self.margin = 0.5 / n
+        self.margin = 0.5 / counted
         self.loss = None if temperature == 1 else DistillationLoss(self.alpha, temperature)
+        own = pupil._objective()
+        self.objective = own if own.linear else own.imitation(self.alpha)
+        # Without y there is no median to recalibrate by, only values to meet.
+        self.refit = own.restoration if y is None and not own.linear else None
 
     def soft(self, answer: np.ndarray) -> np.ndarray:
-        """The teacher's P(positive), clipped, or its value, (n,)."""
-        if not self.binary:
+        """The teacher's probabilities as the student codes them, clipped, or its values (n,)."""
+        if not isinstance(self.pupil, Classifier):
             if answer.ndim == 2:
                 raise FarthingError(
                     "teacher must give values (n,) to a Regressor student, "
                     f"got shape {answer.shape}"
                 )
+            self.pupil._check_sign(answer, "the teacher's answer")
             return answer
         classes = self.pupil.classes_.tolist()
-        if answer.ndim == 2:
-            if answer.shape[1] != len(classes):
-                raise FarthingError(
-                    f"teacher must predict the student's {len(classes)} classes {classes}, "
-                    f"got {answer.shape[1]} classes"
-                )
-            answer = answer[:, self.pupil._positive_index()]
+        if answer.ndim == 2 and answer.shape[1] != len(classes):
+            raise FarthingError(
+                f"teacher must predict the student's {len(classes)} classes {classes}, "
+                f"got {answer.shape[1]} classes"
+            )
         if ((answer < 0) | (answer > 1)).any():
             raise FarthingError(
                 "teacher must give probabilities to a Classifier student, got values outside [0, 1]"
             )
-        return np.clip(answer, self.margin, 1 - self.margin)
+        if len(classes) == 2:
+            if answer.ndim == 2:
+                answer = answer[:, self.pupil._positive_index()]
+            return np.clip(answer, self.margin, 1 - self.margin)
+        if answer.ndim == 1:
+            raise FarthingError(
+                f"teacher must give a probability for each of the {len(classes)} classes "
+                f"{classes}, got shape {answer.shape}"
+            )
+        argument = "the teacher's answer"
+        soft = np.maximum(
+            as_probabilities(answer, len(answer), len(classes), argument=argument), self.margin
+        )
+        return soft / soft.sum(axis=1, keepdims=True)
 
     def target(self, soft: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-        """What the loss compares with: alpha x teacher + (1 - alpha) x y, in which it is
-        linear, or with a temperature both apart. Rows without y are the teacher's alone."""
-        if known is None:
-            known = soft
+        """What the loss compares with: alpha x teacher + (1 - alpha) x y where it is linear in
+        that, else both apart. Rows without y are the teacher's alone."""
         if self.loss is not None:
-            return np.column_stack([soft, known])
-        return self.alpha * soft + (1 - self.alpha) * known
+            return np.column_stack([soft, soft if known is None else known])
+        if self.objective.linear:
+            return self.alpha * soft + (1 - self.alpha) * (soft if known is None else known)
+        return self.objective.blended(soft, known, self.alpha)
 
     def held_out(self, rows, soft, known, weight) -> HeldOut:
-        return HeldOut(rows, self.target(soft, known), soft if known is None else known, weight)
+        known_or_said = soft if known is None else known
+        return HeldOut(rows, self.target(soft, known), known_or_said, weight, self.refit)
 
 
 def _column_list(columns) -> list | None:
@@ -199,6 +221,26 @@ def _select_columns(X, columns: list | None, argument: str = "X"):
                 f"columns must be indices of {argument}, 0 to {X.shape[1] - 1}, got {column!r}"
             )
     return X.iloc[:, columns] if hasattr(X, "iloc") else X[:, columns]
+
+
+def _places(X, columns: list | None, own) -> list[int]:
+    """Where the student's columns `own`, indices, lie in `X`."""
+    if columns is None:
+        return list(own)
+    names = column_names(X)
+    return [names.index(columns[j]) if isinstance(columns[j], str) else columns[j] for j in own]
+
+
+def _candidates(pupil: Estimator, teacher, X, columns: list | None, table: Table) -> dict | None:
+    """The teacher's thresholds by the student's features, where the student asks for them."""
+    if pupil.edges != "teacher":
+        return None
+    if table.names is not None:
+        return teacher_thresholds(teacher, table.names)
+    if columns is None:
+        return teacher_thresholds(teacher, table.rows.shape[1])
+    found = teacher_thresholds(teacher, np.shape(X)[1])
+    return {j: found[column] for j, column in enumerate(columns) if column in found}
 
 
 def _has_two_labels(y) -> bool:
@@ -254,14 +296,23 @@ def _check_classes(named: list[list], own: list) -> None:
             )
 
 
-def _warn_of_inversion(known: np.ndarray, soft: np.ndarray) -> None:
-    area = auc(known, soft)
-    if area < 0.5:
-        warnings.warn(
-            f"the teacher ranks y worse than chance (AUC {area:.3f}): "
-            "check that its probabilities are those of the positive class",
-            stacklevel=3,
-        )
+def _warn_of_inversion(pupil: Classifier, known: np.ndarray, soft: np.ndarray, weight) -> None:
+    """Warns where the teacher's probability of a class is the lower the truer the class."""
+    several = known.ndim == 2
+    for j in range(known.shape[1] if several else 1):
+        own, said = (known[:, j], soft[:, j]) if several else (known, soft)
+        counted = own if weight is None else own[weight > 0]
+        if counted.min() == counted.max():
+            continue
+        area = auc(own, said, weight)
+        if area < 0.5:
+            what = f"class {pupil.classes_.tolist()[j]!r}" if several else "y"
+            whose = "the classes in sorted order" if several else "the positive class"
+            warnings.warn(
+                f"the teacher ranks {what} worse than chance (AUC {area:.3f}): "
+                f"check that its probabilities are those of {whose}",
+                stacklevel=3,
+            )
 
 
 def _copies(augment, askable: bool) -> int:
@@ -337,11 +388,12 @@ def distill(
     check_fraction(alpha=alpha)
     check_number(TEMPERATURES, temperature=temperature)
     columns = _column_list(columns)
-    matrix, names = training_table(_select_columns(X, columns))
-    check_features(matrix, names)
+    reader = student if isinstance(student, Estimator) else Classifier()
+    table = reader._learn_table(_select_columns(X, columns), sample_weight)
+    matrix = table.rows
     n = len(matrix)
     weight = as_weights(sample_weight, n)
-    as_groups(groups, n)
+    groups = as_groups(groups, n)
     askable = _is_teacher(teacher)
     copies = _copies(augment, askable)
     answer = _ask(teacher, X) if askable else _given_answer(teacher, n)
@@ -349,37 +401,58 @@ def distill(
     if random_state is not None:
         pupil.set_params(random_state=random_state)
     pupil._check_parameters()
+    candidates = _candidates(pupil, teacher, X, columns, table)
     seed = draw_seed(pupil.random_state)
-    lesson = _Lesson(pupil, teacher, y, n, alpha, temperature)
+    counted = n if weight is None else np.count_nonzero(weight)
+    lesson = _Lesson(
+        pupil, teacher, answer, y, counted=counted, alpha=alpha, temperature=temperature
+    )
     soft, known = lesson.soft(answer), lesson.known
-    if lesson.binary and known is not None:
-        _warn_of_inversion(known, soft)
+    if isinstance(pupil, Classifier):
+        pupil._set_class_weight(soft if known is None else known, weight)
+        if known is not None:
+            _warn_of_inversion(pupil, known, soft, weight)
+    if counted < n:  # rows of weight 0 count as absent
+        rows = np.flatnonzero(weight)
+        X, matrix, soft = take_rows(X, rows), matrix[rows], soft[rows]
+        known, weight, groups = at(known, rows), weight[rows], at(groups, rows)
     if validation is None:
-        fit, search = pupil._split(np.zeros(n) if known is None else known, groups, weight, seed)
+        fit, search = pupil._split(counted, known, groups, weight, seed)
         held_out = lesson.held_out(
             matrix[search], soft[search], at(known, search), at(weight, search)
         )
     else:
-        fit = np.arange(n)
+        fit = np.arange(counted)
         seen, *rest = as_part(validation, "validation")
         part = (_select_columns(seen, columns, "validation"), *rest)
-        given = pupil._held_out(part, names, matrix.shape[1], argument="validation")
+        given = pupil._held_out(part, table, argument="validation")
         said = lesson.soft(_ask(teacher, seen)) if askable else given.known
         held_out = lesson.held_out(given.rows, said, given.known, given.weight)
     rows = [matrix[fit]]
     targets = [lesson.target(soft[fit], at(known, fit))]
     rng = np.random.default_rng(seed)
     base = take_rows(X, fit) if copies else X
-    for table in munge(base, matrix[fit], copies=copies, rng=rng):
-        rows.append(as_matrix(_select_columns(table, columns))[0])
-        targets.append(lesson.target(lesson.soft(_ask(teacher, table)), None))
+    mixed = munge(
+        base,
+        matrix[fit],
+        copies=copies,
+        categorical=table.categories,
+        swapped=_places(X, columns, table.categories),
+        rng=rng,
+    )
+    for copied in mixed:
+        seen = _select_columns(copied, columns)
+        rows.append(as_matrix(seen, categories=table.categories)[0])
+        targets.append(lesson.target(lesson.soft(_ask(teacher, copied)), None))
     return pupil._fit_rows(
         np.concatenate(rows),
         np.concatenate(targets),
         None if weight is None else np.tile(weight[fit], copies + 1),
         held_out,
-        names=names,
+        table=table,
         seed=seed,
+        objective=lesson.objective,
         loss=lesson.loss,
         encode_first=len(fit),
+        candidates=candidates,
     )

@@ -25,9 +25,10 @@ class Model:
     """What an estimator holds in ``.model_``.
 
     encoder: a fitted ``PiecewiseLinearEncoder`` or ``Standardizer``; layers: the ``Dense``
-    layers in the order of the computation; link: "sigmoid" or "identity", what turns the
-    last output into the score; feature_names: or None; activation_bits: 7 or 8 for a
-    quantized model, None for a float one.
+    layers in the order of the computation; link: "identity", "sigmoid", "softmax" (one output
+    a class) or "log" (the score is exp(z)), what turns the last output into the score;
+    feature_names: or None; activation_bits: 7 or 8 for a quantized model, None for a float
+    one.
 
     >>> encoder = PiecewiseLinearEncoder().fit([[0.0], [1.0], [2.0]])
     >>> model = Model.build(encoder, hidden=(4,), seed=0)
@@ -126,12 +127,13 @@ class Model:
             self.activation_bits,
         )
 
-    def rescale_output(self, slope: float, intercept: float) -> None:
+    def rescale_output(self, slope: float, intercept: float | np.ndarray) -> None:
         """Replaces the last output z by ``slope * z + intercept``; slope > 0.
 
-        Folded into the last layer's weights and bias, or its multipliers where quantized.
+        intercept: one number, or one an output (outputs,).  Both are folded into the last
+        layer's weights and bias, or its multipliers where quantized.
         """
-        if not (np.isfinite(slope) and np.isfinite(intercept) and slope > 0):
+        if not (np.isfinite(slope) and np.all(np.isfinite(intercept)) and slope > 0):
             raise FarthingError(
                 f"slope and intercept must be finite and slope above 0, got {slope} and {intercept}"
             )

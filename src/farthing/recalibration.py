@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-__all__ = ["PRIOR_DEVIATION", "refit_logit", "refit_value"]
+__all__ = ["PRIOR_DEVIATION", "refit_log", "refit_logit", "refit_softmax", "refit_value"]
 
 # How far from calibrated a network trained on a log-loss is taken to be before its search
 # rows are seen: slope and level each within 0.05, one standard deviation. A few thousand
@@ -12,7 +14,45 @@ __all__ = ["PRIOR_DEVIATION", "refit_logit", "refit_value"]
 # without the prior make a rare-event model worse. It also halves what search rows claim
 # that a distilled model's teacher has already seen: their labels shine through its answers.
 PRIOR_DEVIATION = 0.05
+# Without a prior an ounce of it still keeps separable rows from an infinite slope.
+_LEAST_PENALTY = 1e-6
 _STEPS = 50
+# Probabilities nearer to 0 or 1 than this count as this near: float32 tells them no closer.
+_CLIP = 2.0**-24
+
+
+def _weights(weight, n: int) -> np.ndarray | None:
+    """Weights that add up to the number of rows that have one; None where no row has."""
+    weight = np.ones(n) if weight is None else np.asarray(weight, np.float64)
+    if not weight.any():
+        return None
+    return weight * (np.count_nonzero(weight) / weight.sum())
+
+
+def _penalty(prior_deviation: float | None) -> float:
+    return _LEAST_PENALTY if prior_deviation is None else prior_deviation**-2
+
+
+def _minimum(loss: Callable, slopes: Callable, penalty: float, size: int) -> np.ndarray:
+    """Where ``loss(change) + penalty / 2 * change @ change`` is least, by Newton's method.
+
+    loss: convex; slopes(change): its gradient (size,) and curvature (size, size).
+    """
+
+    def penalised(change: np.ndarray) -> float:
+        return float(loss(change) + penalty / 2 * change @ change)
+
+    change = np.zeros(size)
+    current = penalised(change)
+    for _ in range(_STEPS):
+        gradient, curvature = slopes(change)
+        step = -np.linalg.solve(curvature + penalty * np.eye(size), gradient + penalty * change)
+        while not (proposed := penalised(change + step)) <= current + 1e-9:
+            step /= 2
+        change, current = change + step, proposed
+        if np.abs(step).max() < 1e-9:
+            break
+    return change
 
 
 def refit_logit(
@@ -36,36 +76,142 @@ def refit_logit(
     >>> round(slope, 6), round(intercept, 6)
     (2.0, 0.5)
     """
-    p = np.clip(np.asarray(p, np.float64), 2.0**-24, 1 - 2.0**-24)
+    p = np.clip(np.asarray(p, np.float64), _CLIP, 1 - _CLIP)
     target = np.asarray(target, np.float64)
-    weight = np.ones(len(p)) if weight is None else np.asarray(weight, np.float64)
-    if not weight.any():
+    weight = _weights(weight, len(p))
+    if weight is None:
         return 1.0, 0.0
-    weight = weight * (len(p) / weight.sum())
     logit = np.log(p) - np.log1p(-p)
     centre = weight @ logit / weight.sum()
     design = np.stack([logit - centre, np.ones_like(logit)])
-    # Without a prior an ounce of it still keeps separable rows from an infinite slope.
-    penalty = 1e-6 if prior_deviation is None else prior_deviation**-2
 
     def loss(change: np.ndarray) -> float:
         z = logit + change @ design
-        return float(weight @ (np.logaddexp(0, z) - target * z) + penalty / 2 * change @ change)
+        return weight @ (np.logaddexp(0, z) - target * z)
 
-    change = np.zeros(2)
-    current = loss(change)
-    for _ in range(_STEPS):
+    def slopes(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         expected = 0.5 + 0.5 * np.tanh(0.5 * (logit + change @ design))
-        gradient = design @ (weight * (target - expected)) - penalty * change
         curvature = (design * (weight * expected * (1 - expected))) @ design.T
-        step = np.linalg.solve(curvature + penalty * np.eye(2), gradient)
-        while (proposed := loss(change + step)) > current + 1e-9:
-            step /= 2
-        change, current = change + step, proposed
-        if np.abs(step).max() < 1e-9:
-            break
-    slope = 1 + change[0]
-    return _positive(slope, change[1] - change[0] * centre)
+        return design @ (weight * (expected - target)), curvature
+
+    change = _minimum(loss, slopes, _penalty(prior_deviation), 2)
+    return _positive(1 + change[0], change[1] - change[0] * centre)
+
+
+def refit_softmax(
+    p: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    prior_deviation: float | None = None,
+) -> tuple[float, np.ndarray]:
+    """One slope and an intercept a class, (classes,), of the logarithms of `p`.
+
+    p, target: (n, classes), probabilities and labels or probabilities; the rest as in
+    `refit_logit`, the prior being around slope 1 and every class's level 0.
+
+    Source: Guo, Pleiss, Sun and Weinberger (2017), "On Calibration of Modern Neural
+    Networks": temperature scaling, with a bias a class.
+
+    >>> import numpy as np
+    >>> z = np.random.default_rng(0).normal(size=(500, 3))
+    >>> p, target = (np.exp(v) / np.exp(v).sum(axis=1, keepdims=True) for v in (z, 2 * z))
+    >>> slope, intercept = refit_softmax(p, target)
+    >>> round(slope, 6), bool(np.abs(intercept - intercept.mean()).max() < 1e-6)
+    (2.0, True)
+    """
+    z = np.log(np.maximum(np.asarray(p, np.float64), _CLIP))
+    target = np.asarray(target, np.float64)
+    n, classes = z.shape
+    weight = _weights(weight, n)
+    if weight is None:
+        return 1.0, np.zeros(classes)
+    z -= z.mean(axis=1, keepdims=True)
+    centre = weight @ z / weight.sum()
+    spread = z - centre
+
+    def shifted(change: np.ndarray) -> np.ndarray:
+        moved = z + change[0] * spread + change[1:]
+        return moved - moved.max(axis=1, keepdims=True)
+
+    def loss(change: np.ndarray) -> float:
+        moved = shifted(change)
+        return weight @ (np.log(np.exp(moved).sum(axis=1)) - (target * moved).sum(axis=1))
+
+    def slopes(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        expected = np.exp(shifted(change))
+        expected /= expected.sum(axis=1, keepdims=True)
+        excess = weight[:, None] * (expected - target)
+        gradient = np.append((excess * spread).sum(), excess.sum(axis=0))
+        along = (expected * spread).sum(axis=1)  # the expected derivative by the slope
+        weighted = weight[:, None] * expected
+        curvature = np.empty((classes + 1, classes + 1))
+        curvature[0, 0] = (weighted * spread**2).sum() - weight @ along**2
+        curvature[0, 1:] = curvature[1:, 0] = (weighted * (spread - along[:, None])).sum(axis=0)
+        curvature[1:, 1:] = np.diag(weighted.sum(axis=0)) - weighted.T @ expected
+        return gradient, curvature
+
+    change = _minimum(loss, slopes, _penalty(prior_deviation), classes + 1)
+    return _positive(1 + change[0], change[1:] - change[0] * centre)
+
+
+def refit_log(
+    value: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    family: str = "poisson",
+    prior_deviation: float | None = None,
+) -> tuple[float, float]:
+    """Slope and intercept of the logarithm of `value` that best predict `target`.
+
+    value: predicted means (n,), > 0; target: (n,), >= 0, > 0 for family "gamma"; the rest as
+    in `refit_logit`. The likelihood counts by the Pearson dispersion of the rows, so that the
+    prior weighs the same in any unit of `target`.
+
+    Source: quasi-likelihood, McCullagh and Nelder (1989), "Generalized Linear Models",
+    chapter 9; Newton's method.
+
+    >>> import numpy as np
+    >>> value = np.exp(np.linspace(-1, 1, 1001))
+    >>> slope, intercept = refit_log(value, 3 * value**2)
+    >>> round(slope, 4), round(float(np.exp(intercept)), 4)
+    (2.0, 3.0)
+    """
+    value = np.maximum(np.asarray(value, np.float64), np.finfo(np.float32).tiny)
+    target = np.asarray(target, np.float64)
+    weight = _weights(weight, len(value))
+    if weight is None:
+        return 1.0, 0.0
+    rows = weight.sum()
+    scale = weight @ value / rows
+    z, target = np.log(value / scale), target / scale
+    mean = np.exp(z)
+    centre = weight @ z / rows
+    design = np.stack([z - centre, np.ones_like(z)])
+    power = 1 if family == "poisson" else 2
+    dispersion = weight @ ((target - mean) ** 2 / mean**power) / rows
+    weight = weight / max(dispersion, _LEAST_PENALTY)
+
+    def expected(change: np.ndarray) -> np.ndarray:
+        return np.exp(np.minimum(z + change @ design, 700))
+
+    def loss(change: np.ndarray) -> float:
+        moved = z + change @ design
+        if family == "poisson":
+            return weight @ (expected(change) - target * moved)
+        return weight @ (moved + target / expected(change))
+
+    def slopes(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        now = expected(change)
+        if family == "poisson":
+            gradient, curvature = now - target, now
+        else:
+            gradient, curvature = 1 - target / now, target / now
+        return design @ (weight * gradient), (design * (weight * curvature)) @ design.T
+
+    change = _minimum(loss, slopes, _penalty(prior_deviation), 2)
+    # scale * exp(z): what the slope takes from log(scale), the intercept gives back.
+    intercept = change[1] - change[0] * (centre + np.log(scale))
+    return _positive(1 + change[0], intercept)
 
 
 def refit_value(
@@ -83,7 +229,8 @@ def refit_value(
     return _positive(slope, level - slope * centre)
 
 
-def _positive(slope: float, intercept: float) -> tuple[float, float]:
-    if not (np.isfinite(slope) and np.isfinite(intercept) and slope > 0):
-        return 1.0, 0.0
-    return float(slope), float(intercept)
+def _positive(slope: float, intercept):
+    """(1, 0) unless the slope is positive and all is finite."""
+    if not (np.isfinite(slope) and np.all(np.isfinite(intercept)) and slope > 0):
+        return 1.0, np.zeros_like(intercept) if np.ndim(intercept) else 0.0
+    return float(slope), intercept if np.ndim(intercept) else float(intercept)

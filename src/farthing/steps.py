@@ -13,18 +13,38 @@ from farthing._validate import FarthingError, check_fraction
 from farthing.augmentation import munge
 from farthing.base import Estimator
 from farthing.model import Model
-from farthing.recalibration import refit_logit, refit_value
 from farthing.scorer import Scorer
-from farthing.tables import as_groups, as_matrix, as_part, as_target, as_weights, at, check_features
-from farthing.training import History, draw_seed, split_search, standardized_target, train
+from farthing.tables import (
+    as_groups,
+    as_labels,
+    as_matrix,
+    as_part,
+    as_probabilities,
+    as_target,
+    as_weights,
+    at,
+    check_features,
+)
+from farthing.targets import Classes, Means, Objective, Values
+from farthing.training import History, draw_seed, split_search, train
 
 __all__ = ["Step"]
 
-# What the score of a model without an estimator means, by its link.
-BARE_TARGETS = {
-    "identity": {"kind": "regression"},
-    "sigmoid": {"kind": "binary", "classes": [0, 1], "positive": 1, "decision_threshold": 0.5},
-}
+
+def _bare_objective(model: Model) -> Objective:
+    """How a model without an estimator learns from y: by its link."""
+    if model.link == "identity":
+        return Values("squared")
+    return Means("poisson") if model.link == "log" else Classes(max(2, model.n_outputs))
+
+
+def _bare_target(model: Model) -> dict:
+    """What the score of a model without an estimator means, as a file says it."""
+    if model.link in ("identity", "log"):
+        return {"kind": "regression"}
+    if model.link == "softmax":
+        return {"kind": "multiclass", "classes": list(range(model.n_outputs))}
+    return {"kind": "binary", "classes": [0, 1], "positive": 1, "decision_threshold": 0.5}
 
 
 class _Given(NamedTuple):
@@ -51,6 +71,10 @@ class Part(NamedTuple):
 class Step:
     """One compression step on `given`, an estimator or a `Model`, with or without data.
 
+    It imitates what the model said before the step, and with alpha < 1 learns from y by the
+    estimator's own loss; class weights are left to `fit`, whose probabilities are corrected
+    to the classes' own shares. Rows of weight 0 count as absent.
+
     The rows are split as in `fit`: `validation` if given, else the stratified, grouped
     tenth that the estimator's own seed draws, so that a chain of steps with the same X, y
     and groups keeps the same search rows (without y nothing can be stratified). ``model``
@@ -74,7 +98,11 @@ class Step:
                 f"got {type(given).__name__}"
             )
         check_fraction(alpha=alpha)
+        # Without y all there is to learn from is what the model said.
+        self.alpha = 1.0 if y is None else alpha
         self.model = source.copy()
+        own = _bare_objective(source) if self.estimator is None else given._objective()
+        self._objective = own
         self.seed = 0 if seed is None else draw_seed(seed)
         self.fit: Part | None = None
         self.search: Part | None = None
@@ -87,24 +115,26 @@ class Step:
         part = self._given(X, y, sample_weight)
         if len(part.rows) == 0:
             raise FarthingError("X must have rows, got none")
+        groups = as_groups(groups, len(part.rows))
+        if part.weight is not None:  # rows of weight 0 count as absent
+            counted = np.flatnonzero(part.weight)
+            part, groups = part.take(counted), at(groups, counted)
         if validation is not None:
             search = self._given(*as_part(validation, "validation"), within="validation")
-            as_groups(groups, len(part.rows))
         else:
             fit, held_out = self._split(part, groups)
             part, search = part.take(fit), part.take(held_out)
         self._before = self._scorer(source)
-        self.fit = self._blended(part, alpha)
+        self.fit = self._blended(part)
         if len(search.rows):
-            self.search = self._blended(search, alpha)
+            self.search = self._blended(search)
 
     def _split(self, part: _Given, groups) -> tuple[np.ndarray, np.ndarray]:
         """The rows to fit on and to search on, as the estimator's own `fit` drew them."""
-        n = len(part.rows)
-        known = np.zeros(n) if part.known is None else part.known
+        n, known = len(part.rows), part.known
         if self.estimator is not None:
-            return self.estimator._split(known, groups, part.weight, self.seed)
-        strata = known if self.model.link == "sigmoid" else None
+            return self.estimator._split(n, known, groups, part.weight, self.seed)
+        strata = None if known is None else self._objective.strata(known)
         return split_search(n, strata, groups, self.seed, weight=part.weight)
 
     def _given(self, X, y, sample_weight, within: str = "") -> _Given:
@@ -118,7 +148,7 @@ class Step:
         if self.estimator is not None:
             matrix = self.estimator._features(X, argument=argument)
         else:
-            matrix, names = as_matrix(X, argument=argument)
+            matrix, names = as_matrix(X, argument=argument, categories=self._categories())
             own = self.model.feature_names
             if None not in (names, own) and names != own:
                 raise FarthingError(f"{argument} must have the columns {own}, got {names}")
@@ -130,35 +160,50 @@ class Step:
         check_features(matrix, self.model.feature_names, argument=argument)
         return matrix
 
+    def _categories(self) -> dict[int, list]:
+        return getattr(self.model.encoder, "categories_", {})
+
     def _coded(self, y, n: int, argument: str) -> np.ndarray:
-        """y as the last layer's target: class 1 or a probability, or a value; float64 (n,)."""
+        """y as the last layer's target: labels coded or probabilities, or a value; float64
+        (n,), of several classes (n, classes)."""
         if self.estimator is not None and not self._are_probabilities(y):
             return self.estimator._coded(y, n, argument).astype(np.float64)
+        if self.model.link == "softmax":
+            classes = self.model.n_outputs
+            if np.ndim(y) == 2:
+                return as_probabilities(y, n, classes, argument=argument)
+            index = as_labels(y, n, classes=np.arange(classes), argument=argument)[1]
+            return np.eye(classes)[index]
         target = as_target(y, n, argument=argument)
-        outside = (target < 0) | (target > 1)
+        outside = (target < 0) | (target > (1 if self.model.link == "sigmoid" else np.inf))
         if self.model.link == "sigmoid" and outside.any():
             raise FarthingError(
                 f"{argument} must be 0, 1 or probabilities where it is no class label, "
                 f"got {target[outside][0]}"
             )
+        if self.model.link == "log" and outside.any():
+            raise FarthingError(
+                f"{argument} must not be negative behind the link 'log', got {target[outside][0]}"
+            )
         return target
 
     def _are_probabilities(self, y) -> bool:
-        """Whether y can only be P(positive): numbers that are no labels."""
+        """Whether y can only be probabilities: numbers that are no labels, or a column a class."""
         y = np.asarray(y)
+        if self.model.link == "softmax":
+            return y.ndim == 2 and y.shape[1] > 1
         return bool(
             self.model.link == "sigmoid" and y.dtype.kind == "f" and ((y > 0) & (y < 1)).any()
         )
 
-    def _blended(self, part: _Given, alpha: float) -> Part:
-        """alpha x the predictions before the step + (1 - alpha) x y; the loss is linear in it."""
+    def _blended(self, part: _Given) -> Part:
         said = self._before.predict(part.rows).astype(np.float64)
-        target = said if part.known is None else alpha * said + (1 - alpha) * part.known
+        target = self._objective.blended(said, part.known, self.alpha)
         return Part(part.rows, said, target, part.weight)
 
     def _scorer(self, model: Model) -> Scorer:
         if self.estimator is None:
-            info = {"critical": {"target": BARE_TARGETS[model.link]}, "optional": {}}
+            info = {"critical": {"target": _bare_target(model)}, "optional": {}}
         else:
             info = self.estimator._info()
         return Scorer.from_bytes(container.dumps(export.model_to_tensors(model, info)))
@@ -180,11 +225,13 @@ class Step:
         """
         model, fit = self.model, self.fit
         rng = np.random.default_rng(self.seed)
-        mixed = list(munge(fit.rows, fit.rows, copies=augment, rng=rng))
-        answers = [self._before.predict(rows).astype(np.float64) for rows in mixed]
+        unordered = self._categories()
+        mixed = list(munge(fit.rows, fit.rows, copies=augment, categorical=unordered, rng=rng))
+        answers = [self._blended(_Given(rows, None, None)).target for rows in mixed]
         target = np.concatenate([fit.target, *answers])
         weight = None if fit.weight is None else np.tile(fit.weight, 1 + augment)
-        with standardized_target(model, target, weight, fitted=True) as scaled:
+        objective = self._objective.imitation(self.alpha)
+        with objective.scaled(model, target, weight, fitted=True) as scaled:
             validation = None
             if self.search is not None:
                 validation = (self.search.rows, scaled(self.search.target), self.search.weight)
@@ -192,7 +239,7 @@ class Step:
                 model,
                 np.concatenate([fit.rows, *mixed]),
                 scaled(target),
-                loss="binary" if model.link == "sigmoid" else "squared",
+                loss=objective.loss,
                 sample_weight=weight,
                 validation=validation,
                 max_epochs=epochs,
@@ -213,9 +260,9 @@ class Step:
         if calibrate and self.search is not None:
             # To the predictions before the step, not to y: they carry the calibration that
             # was fitted once, without the noise of a few thousand labels.
-            refit = refit_logit if model.link == "sigmoid" else refit_value
             now = self._scorer(model).predict(self.search.rows)
-            model.rescale_output(*refit(now, self.search.said, self.search.weight))
+            refitted = self._objective.restoration(now, self.search.said, self.search.weight)
+            model.rescale_output(*refitted)
         if self.estimator is None:
             return model
         estimator = copy.copy(self.estimator)

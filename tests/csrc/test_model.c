@@ -106,7 +106,7 @@ static void test_missing(void) {
 /* A NaN score, which only overflow of a float model can give, has one bit pattern. */
 static void test_nan_scores(void) {
     const network_shape shape = {"overflow", STANDARDIZE, 2, 0, 1, {1}, {32}, {0},
-                                 {0}, FT_LINEAR, 0, 0, 0};
+                                 {0}, FT_LINEAR, 0, 0, 0, 0};
     network net = network_new(&shape, 1);
     net.layers[0].weight[0] = 3e38f;
     net.layers[0].weight[1] = -3e38f;
@@ -190,7 +190,7 @@ static void test_infinities(void) {
 /* A name of 301 bytes is cut to whole characters. */
 static void test_long_name(void) {
     const network_shape shape = {"long name", STANDARDIZE, 1, 0, 1, {1}, {32}, {0},
-                                 {0}, FT_LINEAR, 0, 0, 0};
+                                 {0}, FT_LINEAR, 0, 0, 0, 0};
     network net = network_new(&shape, 1);
     file_builder b;
     network_tensors(&net, &b);
