@@ -76,7 +76,7 @@ ACTIVATIONS_IN_AUTOGRAD = {
     "tanh": anp.tanh,
     "sigmoid": lambda z: 1 / (1 + anp.exp(-z)),
     "silu": lambda z: z / (1 + anp.exp(-z)),
-    "gelu": lambda z: z / (1 + anp.exp(-1.702 * z)),
+    "gelu": lambda z: 0.5 * z * (1 + anp.tanh(anp.sqrt(2 / anp.pi) * (z + 0.044715 * z**3))),
     "relu": lambda z: anp.maximum(z, 0),
 }
 
