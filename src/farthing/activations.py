@@ -8,8 +8,10 @@ import numpy as np
 
 __all__ = ["ACTIVATIONS", "activate"]
 
-# What makes x sigmoid(GELU_SLOPE x) follow x Phi(x).
-GELU_SLOPE = 1.702
+# x sigmoid(2 c (x + d x^3)) follows x Phi(x), which needs the error function.
+GELU_C, GELU_D = float(np.sqrt(2 / np.pi)), 0.044715
+# Beyond it the sigmoid is 0 or 1 in double precision too, and cubes need not overflow.
+_GELU_END = 12
 
 Activated = tuple[np.ndarray, np.ndarray | None]
 
@@ -49,10 +51,15 @@ def silu(z: np.ndarray, training: bool) -> Activated:
 
 
 def gelu(z: np.ndarray, training: bool) -> Activated:
-    steepness = z.dtype.type(GELU_SLOPE)
-    s = _sigmoid(steepness * z)
+    inner = np.clip(z, -_GELU_END, _GELU_END)
+    square = inner * inner
+    number = z.dtype.type
+    s = _sigmoid(number(2 * GELU_C) * inner * (1 + number(GELU_D) * square))
     y = z * s
-    return y, s + steepness * y * (1 - s) if training else None
+    if not training:
+        return y, None
+    rise = number(2 * GELU_C) * (1 + number(3 * GELU_D) * square)
+    return y, s + y * (1 - s) * rise
 
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray, bool], Activated]] = {
@@ -69,10 +76,10 @@ def activate(name: str, z: np.ndarray, training: bool = False) -> Activated:
     """``name`` of every entry of ``z``, and where ``training`` its slope there.
 
     name: "linear", "relu", "tanh", "sigmoid", "silu", which is z sigmoid(z) (Elfwing, Uchibe
-    and Doya, "Sigmoid-Weighted Linear Units", 2018), or "gelu" in its sigmoid form,
-    z sigmoid(1.702 z) (Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016).  The slope is
-    None where it is 1 everywhere, bool where it is 0 or 1, else like ``z``, which may be
-    overwritten.
+    and Doya, "Sigmoid-Weighted Linear Units", 2018), or "gelu" in its tanh form,
+    z sigmoid(2 sqrt(2 / pi) (z + 0.044715 z^3)) (Hendrycks and Gimpel, "Gaussian Error Linear
+    Units", 2016).  The slope is None where it is 1 everywhere, bool where it is 0 or 1, else like
+    ``z``, which may be overwritten.
 
     >>> y, slope = activate("tanh", np.array([0.0, 100.0]), training=True)
     >>> y.tolist(), slope.tolist()

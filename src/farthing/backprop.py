@@ -31,6 +31,7 @@ def gradients(
     dropout: float = 0.0,
     rng: np.random.Generator | None = None,
     *,
+    whole_units: bool = False,
     scratch: list[Scratch] | None = None,
     out: list[dict[str, np.ndarray]] | None = None,
 ) -> tuple[float, list[dict[str, np.ndarray]]]:
@@ -38,8 +39,9 @@ def gradients(
 
     x: (rows, k), the encoded rows; target: (rows, outputs); weight: (rows,) or None;
     dropout: the share of hidden activations that is set to 0, drawn from ``rng`` (to 16 bits),
-    while the others are scaled up (Srivastava et al., "Dropout", 2014).  scratch, out: one a
-    layer, arrays to work in and to write the gradients into.
+    while the others are scaled up (Srivastava et al., "Dropout", 2014); whole_units: the same
+    units in all rows.  scratch, out: one a layer, arrays to work in and to write the gradients
+    into.
     """
     last = len(layers) - 1
     scratch = [Scratch() for _ in layers] if scratch is None else scratch
@@ -48,7 +50,8 @@ def gradients(
         x, backward = layer.forward(x, training=True, row_weight=weight, scratch=own)
         backwards.append(backward)
         if dropout and i < last:
-            keep = _keep(x.shape, dropout, rng, own("keep", x.shape, x.dtype))
+            shape = (1, x.shape[1]) if whole_units else x.shape
+            keep = _keep(shape, dropout, rng, own("keep", shape, x.dtype))
             x *= keep
             kept.append(keep)
     value, dy = loss(x, target, weight)

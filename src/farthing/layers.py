@@ -121,11 +121,12 @@ class Dense:
 
     ``quantized`` holds the integer weights after quantization (the float ones then equal
     ``quantized.dequantize()``), ``output_scale`` the real value of one step of the quantized
-    output (None for the last layer).  ``weight_view``, ``pre_view`` and ``output_view`` are the
-    hooks of quantization-aware training: what forward uses instead of the float weight (the
-    view is told whether it is training), of the values before the activation, and of the
-    output, residual included; gradients pass straight through, except where a value was
-    beyond the ``limit``, or below the ``lower``, of a view (its clamp), where they are zero.
+    output (None for the last layer).  The views are the hooks of quantization-aware training,
+    what forward uses instead of the float weight (``weight_view``, told whether it is
+    training), of the values before the activation (``pre_view``) and after it
+    (``output_view``), and of their sum with the input (``residual_view``, of a residual layer);
+    gradients pass straight through, except where a value was beyond the ``limit``, or below the
+    ``lower``, of a view (its clamp), where they are zero.
 
     >>> layer = Dense("dense0", np.array([[1.0, -2.0]]), np.array([0.5]))
     >>> layer.forward(np.array([[3.0, 1.0], [0.0, 1.0]]))[0]
@@ -146,6 +147,7 @@ class Dense:
     weight_view: WeightView | None = field(default=None, repr=False, compare=False)
     pre_view: ValueView | None = field(default=None, repr=False, compare=False)
     output_view: ValueView | None = field(default=None, repr=False, compare=False)
+    residual_view: ValueView | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         if self.activation not in ACTIVATIONS:
@@ -198,29 +200,35 @@ class Dense:
         new = _FRESH if scratch is None else scratch
         dtype = np.promote_types(x.dtype, weight.dtype)
         z = _product(x, weight.T, new("z", (x.shape[0], weight.shape[0]), dtype))
-        norm_backward = inside = outside = None
+        norm_backward = None
+        # Where the clamps of the views before and after the activation, and of the sum, let
+        # gradients through.
+        before = after = summed = None
         if self.norm is None:
             z += self.bias
         else:
             z, norm_backward = self.norm.forward(z, training, row_weight)
         if self.pre_view is not None:
-            inside = _within(z, self.pre_view) if training else None
+            before = _within(z, self.pre_view) if training else None
             z = self.pre_view(z)
         y, slope = activate(self.activation, z, training)
+        if self.output_view is not None:
+            after = _within(y, self.output_view) if training else None
+            y = self.output_view(y)
         if self.residual:
             y = np.add(y, x, out=y)
-        if self.output_view is not None:
-            outside = _within(y, self.output_view) if training else None
-            y = self.output_view(y)
+            if self.residual_view is not None:
+                summed = _within(y, self.residual_view) if training else None
+                y = self.residual_view(y)
         if not training:
             return y, None
 
         def backward(dy, need_input=True, out=None):
             out = {} if out is None else out
-            if outside is not None:
-                dy = np.multiply(dy, outside, out=new("dy", dy.shape, dy.dtype))
+            if summed is not None:
+                dy = np.multiply(dy, summed, out=new("dy", dy.shape, dy.dtype))
             dz = dy
-            for factor in (slope, inside):
+            for factor in (after, slope, before):
                 if factor is not None:
                     dz = np.multiply(dz, factor, out=new("dz", dy.shape, dy.dtype))
             gradient = {}
@@ -330,4 +338,5 @@ class Dense:
             weight_view=None,
             pre_view=None,
             output_view=None,
+            residual_view=None,
         )

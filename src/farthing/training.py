@@ -200,6 +200,13 @@ def _in_double(model: Model, wanted: bool) -> Iterator[None]:
             layer.astype(dtype)
 
 
+def _auto_learning_rate(model: Model, full_batch: bool) -> float:
+    if len(model.layers) == 1:
+        return 0.02
+    # Without the noise of minibatches Adam's steps are longer, and rows are learnt by heart.
+    return 0.0005 if full_batch else 0.002
+
+
 def train(
     model: Model,
     X,
@@ -237,13 +244,14 @@ def train(
     parameters of the best epoch are restored.  None: ``max_epochs`` are run.
     min_epochs: the best epoch is chosen after this many, such as when pruning is done.
     batch_size: rows a step; "auto": near rows / 64, from 16 to 512.
-    full_batch: True: every step sees all rows, in double precision, 64 steps an epoch, without
-    dropout; parameters are rounded to their type at the end.  A row of weight 2 is then two rows.
+    full_batch: True: every step sees all rows, in double precision, 64 steps an epoch; parameters
+    are rounded to their type at the end.  Dropout takes a unit from all rows at once, so that a
+    row of weight 2 is two rows, to rounding.
     strata: int (rows,) or None: every minibatch has each stratum's share of the rows, such as
     of rare positives.
-    learning_rate: the peak of a one-cycle schedule over ``max_epochs``; "auto": 0.002, and
-    0.02 for a model of one layer.  weight_decay: decoupled; a weight shrinks by the current
-    rate x weight_decay a step.  dropout: of the hidden activations.
+    learning_rate: the peak of a one-cycle schedule over ``max_epochs``; "auto": 0.002, of full
+    batches 0.0005, and 0.02 for a model of one layer.  weight_decay: decoupled; a weight
+    shrinks by the current rate x weight_decay a step.  dropout: of the hidden activations.
     penalty: a `farthing.penalties.Penalty`: its zeros are masks afterwards.  In the last
     quarter of the steps a weight that is zero stays zero; the best epoch is chosen among those.
     seed: for the order of rows and dropout; the same seed repeats to the bit.
@@ -278,7 +286,7 @@ def train(
     if penalty is not None and not isinstance(penalty, Penalty):
         raise TypeError(f"penalty: got {type(penalty).__name__}, allowed are a Penalty and None")
     if learning_rate == "auto":
-        learning_rate = 0.002 if len(model.layers) > 1 else 0.02
+        learning_rate = _auto_learning_rate(model, full_batch)
     with _in_double(model, full_batch):
         form = {"amax": input_amax, "columns": columns}
         part = _Part("X", model, X, target, sample_weight, **form)
@@ -297,7 +305,6 @@ def train(
         if proximal is not None:
             held_from = round((1 - HELD_SHARE) * total_steps)
             min_epochs = max(min_epochs, -(-held_from // feed.steps))
-        dropout = 0.0 if full_batch else dropout
         scratch = [Scratch() for _ in model.layers]
         adam = Adam(model.layers, weight_decay)
         adam.apply_masks()
@@ -315,6 +322,7 @@ def train(
                         loss,
                         dropout,
                         feed.rng,
+                        whole_units=full_batch,
                         scratch=scratch,
                         out=adam.gradients,
                     )
