@@ -41,7 +41,24 @@ class Relation:
         return self._table.__arrow_c_stream__(requested_schema)
 
 
+class Schema:
+    """A schema of a library of its own."""
+
+    def __arrow_c_schema__(self):
+        return TABLE.schema.__arrow_c_schema__()
+
+
+class ArrayStream:
+    """One that tells its columns by a schema alone."""
+
+    schema = Schema()
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return TABLE.__arrow_c_stream__(requested_schema)
+
+
 STREAMS = {
+    "array stream": ArrayStream,
     "relation": lambda: Relation(TABLE),
     "reader": lambda: TABLE.to_reader(),
     "data set": lambda: pyarrow.dataset.dataset(TABLE),
