@@ -125,6 +125,12 @@ def test_an_empty_stream_has_columns_and_no_rows():
         as_matrix(twice.to_reader())
 
 
+def test_lazy_frames_are_to_be_collected():
+    for lazy in (pl.LazyFrame({"a": [1]}), narwhals.from_native(pl.LazyFrame({"a": [1]}))):
+        with pytest.raises(TypeError, match=r"X must be in memory, got LazyFrame; use X.collect"):
+            as_matrix(lazy)
+
+
 def test_a_stream_needs_pyarrow(monkeypatch):
     def missing(name, *rest):
         if name.partition(".")[0] == "pyarrow":
