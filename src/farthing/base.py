@@ -272,6 +272,7 @@ class Estimator:
     def _install(self, model: Model, seed: int, names) -> None:
         self.model_ = model
         self.random_state_ = seed
+        self.monotone_ = {}
         self.n_features_in_ = model.n_features
         if names is not None:
             self.feature_names_in_ = np.array(names, dtype=object)
