@@ -168,9 +168,10 @@ class Classifier(Estimator):
             self.class_weight_ = np.array([float(given[label]) for label in classes])
         else:
             columns = target if self._several() else self._columns(target)
-            rows = np.average(columns, axis=0, weights=weight)
-            # A class that a teacher never sees has no rows to balance.
-            self.class_weight_ = 1 / (len(classes) * np.maximum(rows, 0.5 / len(target)))
+            share = np.average(columns, axis=0, weights=weight)
+            # A class that a teacher never sees counts as half a row.
+            share = np.where(share > 0, share, 0.5 / len(target))
+            self.class_weight_ = 1 / (len(classes) * share)
 
     def _columns(self, positive: np.ndarray) -> np.ndarray:
         """P(positive), (n,), as (n, 2) in the order of ``classes_``, of the same type."""
@@ -226,7 +227,8 @@ class Classifier(Estimator):
         """Fits the network.
 
         X: (n, features), NaN means missing; y: (n,) labels of two classes or more, each of
-        two rows or more; sample_weight: (n,) or None, rows of weight 0 count as absent;
+        two rows or more; sample_weight: (n,) or None, rows of weight 0 count as absent, an
+        integer weight as that many rows;
         eval_set: (X, y) or (X, y, sample_weight), the search part; groups: (n,), rows of one
         group stay on one side of the split. Raises ValueError for NaN in y, one class only, a
         class of fewer than two rows, wrong lengths, and in X infinities, columns that are not
@@ -237,16 +239,23 @@ class Classifier(Estimator):
         classes, index = as_labels(y, len(matrix))
         self._set_classes(classes)
         weight = as_weights(sample_weight, len(matrix))
-        counts = np.bincount(index, weights=None if weight is None else weight > 0)
-        if counts.min() < 2:
-            label = classes.tolist()[int(counts.argmin())]
-            raise FarthingError(
-                f"y must have 2 rows or more of every class, got {int(counts.min())} of class "
-                f"{label!r}" + ("" if weight is None else "; rows of weight 0 count as absent")
-            )
+        self._check_counts(index, weight)
         target = self._code(index)
         self._set_class_weight(target, weight)
         return self._fit_table(matrix, names, target, weight, eval_set, groups)
+
+    def _check_counts(self, index: np.ndarray, weight: np.ndarray | None) -> None:
+        """Raises ValueError for a class of one row, where a weight may stand for several rows:
+        as many times as it is the smallest."""
+        rows = None if weight is None else weight / weight[weight > 0].min()
+        counts = np.bincount(index, weights=rows)
+        if counts.min() >= 2:
+            return
+        label = self.classes_.tolist()[int(counts.argmin())]
+        found = f"got {counts.min():.3g} of class {label!r}"
+        if weight is not None:
+            found += "; a row counts as often as its weight is the smallest, at weight 0 not at all"
+        raise FarthingError(f"y must have 2 rows or more of every class, {found}")
 
     def _solves(self, n_features: int) -> bool:
         if len(self.hidden) or self.encoder is not None:

@@ -114,8 +114,9 @@ class Classes(Objective):
             target = np.asarray(target, np.float64)
             # A temperature's target has the teacher's columns first: y's decide.
             columns = target.reshape(len(target), -1)[:, -self.n_outputs :]
+            share = np.average(columns, axis=0, weights=weight)
             least = 0.5 / len(target)
-            share = np.clip(np.average(columns, axis=0, weights=weight), least, 1 - least)
+            share = np.where(share <= 0, least, np.where(share >= 1, 1 - least, share))
             logit = np.log(share / (1 - share)) if self.n_outputs == 1 else np.log(share)
             model.layers[-1].bias[:] = logit
         yield lambda values: np.asarray(values, np.float32)
