@@ -205,6 +205,10 @@ class Estimator:
     def _restore_prior(self, model: Model) -> None:
         """Takes from the output what counting by class has added."""
 
+    def _restore_shares(self, rows, target, weight) -> None:
+        """Gives the predictions on `rows` the shares of the classes, where counting by class
+        has moved them."""
+
     def _solves(self, n_features: int) -> bool:
         """Whether so many features are solved for rather than trained on."""
         return False
@@ -286,15 +290,16 @@ class Estimator:
             feature_names=names,
             seed=seed,
         )
-        target, weight = self._class_weighted(target, weight)
-        if loss is None and self._solves(rows.shape[1]):
-            self.history_ = self._solve(model, rows, target, weight)
+        solved = loss is None and self._solves(rows.shape[1])
+        counted = self._class_weighted(target, weight)
+        if solved:
+            self.history_ = self._solve(model, rows, *counted)
         else:
-            self.history_ = self._train(
-                model, objective, loss, rows, target, weight, held_out, seed
-            )
+            self.history_ = self._train(model, objective, loss, rows, *counted, held_out, seed)
         self._restore_prior(model)
         self._install(model, seed, names)
+        if self.calibrate and not solved:
+            self._restore_shares(rows, target, weight)
         if self.calibrate and len(held_out.rows):
             score = self._scorer().predict(held_out.rows)
             refit = held_out.refit or own.calibration

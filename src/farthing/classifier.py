@@ -9,6 +9,7 @@ import numpy as np
 from farthing._validate import FarthingError, check_fraction, check_number
 from farthing.base import Estimator, linear_coefficients, training_table
 from farthing.model import Model
+from farthing.recalibration import refit_level
 from farthing.solvers import logistic_regression
 from farthing.tables import as_labels, as_weights
 from farthing.targets import Classes, tilted
@@ -64,7 +65,8 @@ class Classifier(Estimator):
         text). With more classes it must be None.
     random_state : int, numpy RandomState or None
     callback : callable or None
-        Called once an epoch with a dict of epoch, loss and validation loss.
+        Called once an epoch (of Newton's method, an iteration) with a dict of epoch,
+        max_epochs, loss and validation_loss, None where there is none.
 
     Attributes: ``model_``, ``classes_``, ``class_weight_`` (by ``classes_``),
     ``n_features_in_``, ``feature_names_in_`` (tables only), ``history_``; for ``hidden=()``
@@ -223,6 +225,18 @@ class Classifier(Estimator):
         if odds.any():
             model.rescale_output(1.0, -odds if self._several() else odds[0] - odds[1])
 
+    def _restore_shares(self, rows, target, weight) -> None:
+        # The logarithms of the weights are what an optimum has taken on; a network that was
+        # stopped early and decays is about a tenth off, more than a calibration's prior allows.
+        if not np.log(self._tilt()).any():
+            return
+        outputs = self._objective().n_outputs
+        known = np.asarray(target).reshape(len(rows), -1)[:, -outputs:]
+        score = self._scorer().predict(rows)
+        level = refit_level(score, known[:, 0] if outputs == 1 else known, weight)
+        self.model_.rescale_output(1.0, level)
+        self._forget_scorer()
+
     def fit(self, X, y, sample_weight=None, *, eval_set=None, groups=None) -> Classifier:
         """Fits the network.
 
@@ -265,11 +279,12 @@ class Classifier(Estimator):
     def _solve(self, model, rows, target, weight) -> History:
         history = History()
 
-        def told(iteration: int, loss: float) -> None:
+        def told(iteration: int, loss: float) -> bool | None:
             history.train_loss.append(loss)
-            if self.callback is not None:
-                told = {"epoch": iteration, "max_epochs": None, "loss": loss}
-                self.callback({**told, "validation_loss": None})
+            if self.callback is None:
+                return None
+            epoch = {"epoch": iteration, "max_epochs": None}
+            return self.callback({**epoch, "loss": loss, "validation_loss": None}) is True
 
         l2 = NEWTON_L2 if self.l2 == "auto" else self.l2
         columns = model.encoder.positions(rows)
