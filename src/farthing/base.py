@@ -82,7 +82,7 @@ class Estimator:
         kind = self._estimator_type
         return Tags(
             estimator_type=kind,
-            target_tags=TargetTags(required=True),
+            target_tags=TargetTags(required=True, positive_only=self._positive_only()),
             classifier_tags=ClassifierTags(multi_class=True) if kind == "classifier" else None,
             regressor_tags=RegressorTags() if kind == "regressor" else None,
             input_tags=InputTags(allow_nan=True),
