@@ -88,6 +88,10 @@ class Estimator:
             input_tags=InputTags(allow_nan=True),
         )
 
+    def _positive_only(self) -> bool:
+        """Whether y must be above 0, as scikit-learn's tags ask."""
+        return False
+
     # ---- checks --------------------------------------------------------------------------
 
     def _check_fitted(self) -> None:
