@@ -31,10 +31,11 @@ static void run_in_place(const ft_op *op, size_t rows, char *row, const ft_op *s
     }
 }
 
-/* One tile: from `in` (rows `in_stride` bytes apart) through one operation to `out`. */
+/* One tile: from `in` (rows `in_stride` bytes apart) through one operation to its area. */
 static void run_op(const ft_model *model, const ft_op *op, size_t rows, const char *in,
-                   size_t in_stride, uint32_t *codes, char *out) {
+                   size_t in_stride, uint32_t *codes, char *const *areas) {
     const ft_isa *isa = model->isa;
+    char *out = areas[op->area];
     switch (op->kind) {
     case FT_OP_STANDARDIZE:
     case FT_OP_QUANTIZE: {
@@ -49,6 +50,13 @@ static void run_op(const ft_model *model, const ft_op *op, size_t rows, const ch
         for (size_t i = 0; i < rows; i++)
             encode(&op->encoded, store_of(op), (const float *)(in + i * in_stride), codes,
                    out + i * op->stride);
+        break;
+    }
+    case FT_OP_TABLE:
+    case FT_OP_ACTIVATE:
+    case FT_OP_ADD: {
+        const ft_op *source = &model->ops[op->source];
+        run_in_place(op, rows, out, source, areas[source->area]);
         break;
     }
     default:
@@ -100,13 +108,9 @@ static void run_tiles(const ft_model *model, size_t tile, const float *x, size_t
         const char *in = (const char *)(x + row * model->features);
         size_t stride = model->features * sizeof *x;
         for (uint32_t i = 0; i < last; i++) {
-            const ft_op *op = &model->ops[i], *source = &model->ops[op->source];
-            char *out = areas[op->area];
-            if (ft_is_in_place(op))
-                run_in_place(op, count, out, source, areas[source->area]);
-            else
-                run_op(model, op, count, in, stride, codes, out);
-            in = out;
+            const ft_op *op = &model->ops[i];
+            run_op(model, op, count, in, stride, codes, areas);
+            in = areas[op->area];
             stride = op->stride;
         }
         run_link(&model->ops[last], count, in, stride, scores + row * model->outputs);

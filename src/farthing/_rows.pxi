@@ -99,8 +99,9 @@ cdef int read_dict(CoreScorer self, dict x, float *row) except -1:
             raise ValueError(f"x has no value for feature {name!r}") from None
         row[i] = number(self, item, i)
     if <size_t>len(x) != self.features:
-        unknown = next(key for key in x if key not in self._names)
-        raise ValueError(f"x has {unknown!r}, which is no feature of the model")
+        for key in x:
+            if key not in self._names:
+                raise ValueError(f"x has {key!r}, which is no feature of the model")
     return 0
 
 

@@ -70,48 +70,42 @@ cdef class CoreScorer:
     def _filled(self) -> list:
         """Columns where NaN stands for a fixed value instead of a learnt row."""
         cdef const ft_op *first = &self.model.ops[0]
-        categorical = {column for column, _, _, _ in categorical_features(first)}
+        return [i for i in range(self.features) if first.fill[i] == first.fill[i]]
+
+    def _categorical(self) -> list:
+        """(column, categories, dimensions of the embedding or 0, whether missing is learnt) of
+        each categorical feature."""
+        cdef uint32_t j
+        cdef const ft_encoder *e = &self.model.ops[0].encoder
+        if e.categorical == NULL:
+            return []
         return [
-            i for i in range(self.features)
-            if first.fill[i] == first.fill[i] and i not in categorical
+            (
+                e.feature[j].column,
+                e.categorical[j].count,
+                e.categorical[j].dim,
+                e.categorical[j].rows > e.categorical[j].count + 1,
+            )
+            for j in range(e.used) if e.categorical[j].rows
         ]
 
-    def _categories(self) -> dict:
-        """The categories of each categorical feature, by its column: texts or numbers."""
-        cdef const ft_categories *c
+    def _kept(self, size_t column) -> list:
+        """The categories of a categorical feature: texts or numbers."""
         cdef uint32_t i
-        kept = {}
-        for column, _, _, _ in categorical_features(&self.model.ops[0]):
-            c = &self.model.categories[<Py_ssize_t>column]
-            if c.text == NULL:
-                kept[column] = [c.values[i] for i in range(c.count)]
-            else:
-                kept[column] = [
-                    c.text[c.offsets[i]:c.offsets[i + 1]].decode() for i in range(c.count)
-                ]
-        return kept
+        cdef const ft_categories *c
+        if self.model.categories == NULL or column >= self.features:
+            return []
+        c = &self.model.categories[column]
+        if c.text == NULL:
+            return [c.values[i] for i in range(c.count)]
+        return [c.text[c.offsets[i]:c.offsets[i + 1]].decode() for i in range(c.count)]
 
-    def _codes(self, Py_ssize_t column, texts) -> list:
-        """What stands for each text among the categories of a feature that takes texts; whatever
-        is no text stays as it is."""
-        if not 0 <= column < <Py_ssize_t>self.features or not takes_text(self.model, column):
-            raise ValueError(f"feature {column} has no texts")
-        return [
-            code_of(&self.model.categories[column], text) if isinstance(text, str) else text
-            for text in texts
-        ]
-
-
-cdef list categorical_features(const ft_op *first):
-    """(column, categories, dimensions of the embedding or 0, whether missing is learnt)."""
-    cdef uint32_t j
-    cdef const ft_categorical *c = first.encoder.categorical
-    if c == NULL:
-        return []
-    return [
-        (first.encoder.feature[j].column, c[j].count, c[j].dim, c[j].rows > c[j].count + 1)
-        for j in range(first.encoder.used) if c[j].rows
-    ]
+    def _code(self, size_t column, text):
+        """What stands for a text in a row of numbers; whatever is no text, or belongs to a feature
+        without texts, stays as it is."""
+        if isinstance(text, str) and column < self.features and takes_text(self.model, column):
+            return code_of(&self.model.categories[column], text)
+        return text
 
 
 cdef dict operation(const ft_op *op):
@@ -133,7 +127,6 @@ cdef dict operation(const ft_op *op):
     if op.kind == FT_OP_ENCODE_DENSE:
         fields["nbytes"] = op.encoded.bytes
         fields["rows"] = op.encoder.rows
-        fields["categories"] = categorical_features(op)
     elif op.kind == FT_OP_DENSE and op.bits == 32:
         fields["nbytes"] = op.dense_f32.bytes
     elif op.kind == FT_OP_DENSE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from farthing import _core
@@ -94,7 +94,7 @@ class Scorer(_core.CoreScorer):
         from farthing import tables
 
         own = self._names or names
-        texts = {own[i]: i for i, kept in self._categories().items() if _are_texts(kept)}
+        texts = {own[i]: i for i, *_ in self._categorical() if _are_texts(self._kept(i))}
         columns = {name: _objects(x[name]) for name in names if name in texts}
         columns = {name: cells for name, cells in columns.items() if _are_texts(cells)}
         if not columns:
@@ -108,7 +108,7 @@ class Scorer(_core.CoreScorer):
             at = [names.index(name) for name in numbers]
             matrix[:, at] = tables.as_matrix(select(numbers), argument=argument)[0]
         for name, cells in columns.items():
-            codes = self._codes(texts[name], cells)
+            codes = [self._code(texts[name], cell) for cell in cells]
             coded = np.array(codes, object).reshape(-1, 1)
             matrix[:, names.index(name)] = tables.as_matrix(coded, argument=argument)[0][:, 0]
         return matrix, names
@@ -135,7 +135,7 @@ class Scorer(_core.CoreScorer):
         if array.ndim == 0 and kind not in "biufc":
             return super()._as_rows(x, argument)
         missing = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
-        if (kind == "O" or (kind in "UT" and self._categories())) and array.size:
+        if (kind == "O" or (kind in "UT" and self._categorical())) and array.size:
             return (array if missing is None else np.where(missing, None, array.data)).tolist()
         if kind in "biufO" and (missing is not None or array.dtype.char in "gO"):
             return as_float32(Cells(np.asarray(array), missing))
@@ -223,7 +223,7 @@ class Scorer(_core.CoreScorer):
         """The texts or numbers that every categorical feature knows, by its name (by its index
         where the model was trained on columns without names).  Empty without such features."""
         names = self._names or range(self.n_features)
-        return {names[i]: kept for i, kept in self._categories().items()}
+        return {names[i]: self._kept(i) for i, *_ in self._categorical()}
 
     @property
     def metadata(self) -> Any:
@@ -247,15 +247,20 @@ class Scorer(_core.CoreScorer):
         """
         names = self._names or tuple(range(self.n_features))
         operations = self._operations()
+        categorical = [
+            {"feature": names[i], "categories": kept, "embedding_dim": dim or None, "missing": own}
+            for i, kept, dim, own in self._categorical()
+        ]
+        filled = set(self._filled()) - {i for i, *_ in self._categorical()}
         described = {
             "model_id": self.model_id,
             "target": _copy(self._target),
             "n_features": self.n_features,
             "n_outputs": self.n_outputs,
             "input": _KINDS[operations[0]["kind"]],
-            "layers": _layers(operations, names),
+            "layers": _layers(operations, categorical),
             "link": self._link,
-            "median_for_missing": [names[i] for i in self._filled()],
+            "median_for_missing": [names[i] for i in sorted(filled)],
             "isa": self._isa,
             "file_bytes": len(self._data),
             "nbytes": self.nbytes,
@@ -286,12 +291,14 @@ def _objects(column: Any) -> list[Any]:
     return column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
 
 
-def _layers(operations: list[dict[str, Any]], names: Sequence[str | int]) -> list[dict[str, Any]]:
+def _layers(
+    operations: list[dict[str, Any]], categorical: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     layers = []
     for operation in operations:
         kind = _KINDS[operation["kind"]]
         if kind.endswith("dense"):
-            layers.append(_layer(operation, names))
+            layers.append(_layer(operation, categorical))
         elif kind == "activate":
             layers[-1]["activation"] = _ACTIVATIONS[operation["activation"]]
         elif kind == "table":
@@ -301,7 +308,7 @@ def _layers(operations: list[dict[str, Any]], names: Sequence[str | int]) -> lis
     return layers
 
 
-def _layer(operation: dict[str, Any], names: Sequence[str | int]) -> dict[str, Any]:
+def _layer(operation: dict[str, Any], categorical: list[dict[str, Any]]) -> dict[str, Any]:
     n, k = operation["outputs"], operation["width"]
     sparsity = 1 - operation["nonzeros"] / (n * k) if n * k else 0.0
     layer = {
@@ -319,15 +326,7 @@ def _layer(operation: dict[str, Any], names: Sequence[str | int]) -> dict[str, A
     if _KINDS[operation["kind"]] == "encode_dense":
         layer["table_rows"] = operation["rows"]
         layer["table_bytes"] = operation["nbytes"]
-        layer["categories"] = [
-            {
-                "feature": names[i],
-                "categories": kept,
-                "embedding_dim": dim or None,
-                "missing": learnt,
-            }
-            for i, kept, dim, learnt in operation["categories"]
-        ]
+        layer["categories"] = categorical
     else:
         layer["packed_bytes"] = operation["nbytes"]
     return layer
