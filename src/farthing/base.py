@@ -205,10 +205,6 @@ class Estimator:
     def _restore_prior(self, model: Model) -> None:
         """Takes from the output what counting by class has added."""
 
-    def _restore_shares(self, rows, target, weight) -> None:
-        """Gives the predictions on `rows` the shares of the classes, where counting by class
-        has moved them."""
-
     def _solves(self, n_features: int) -> bool:
         """Whether so many features are solved for rather than trained on."""
         return False
@@ -298,13 +294,12 @@ class Estimator:
             self.history_ = self._train(model, objective, loss, rows, *counted, held_out, seed)
         self._restore_prior(model)
         self._install(model, seed, names)
-        if self.calibrate and not solved:
-            self._restore_shares(rows, target, weight)
+        if self.calibrate and not solved and (len(held_out.rows) or counted[0] is not target):
+            # The rows learnt from know the level better than a tenth of as many does.
+            self._rescale(objective.balance, rows, target, weight)
         if self.calibrate and len(held_out.rows):
-            score = self._scorer().predict(held_out.rows)
             refit = held_out.refit or own.calibration
-            model.rescale_output(*refit(score, held_out.known, held_out.weight))
-            self._forget_scorer()
+            self._rescale(refit, held_out.rows, held_out.known, held_out.weight)
         self.training_ = {"rows": len(rows[first]), "search_rows": len(held_out.rows)}
         return self
 
@@ -330,6 +325,10 @@ class Estimator:
                 seed=seed,
                 progress=self.callback,
             )
+
+    def _rescale(self, refit: Callable, rows, target, weight) -> None:
+        self.model_.rescale_output(*refit(self._scorer().predict(rows), target, weight))
+        self._forget_scorer()
 
     def _install(self, model: Model, seed: int, names) -> None:
         self.model_ = model

@@ -9,7 +9,6 @@ import numpy as np
 from farthing._validate import FarthingError, check_fraction, check_number
 from farthing.base import Estimator, linear_coefficients, training_table
 from farthing.model import Model
-from farthing.recalibration import refit_level
 from farthing.solvers import logistic_regression
 from farthing.tables import as_labels, as_weights
 from farthing.targets import Classes, tilted
@@ -54,8 +53,9 @@ class Classifier(Estimator):
         "auto": where there are 1,000 rows or more, a tenth of them is the search part; True:
         from 100 rows. With fewer, or False, training runs its `max_epochs`.
     calibrate : bool
-        Refit slope and intercept of the logit on the search part; of several classes one
-        slope, and an intercept each.
+        Give the mean probabilities the classes' shares in the rows learnt from, then refit
+        slope and intercept of the logit on the search part; of several classes one slope, and
+        an intercept each. Without a search part only class weights call for the former.
     decision_threshold : float
         Of two classes `predict` says the positive one at or above this (class-weighted)
         probability; of more the most probable.
@@ -224,18 +224,6 @@ class Classifier(Estimator):
         odds = np.log(self._tilt())
         if odds.any():
             model.rescale_output(1.0, -odds if self._several() else odds[0] - odds[1])
-
-    def _restore_shares(self, rows, target, weight) -> None:
-        # The logarithms of the weights are what an optimum has taken on; a network that was
-        # stopped early and decays is about a tenth off, more than a calibration's prior allows.
-        if not np.log(self._tilt()).any():
-            return
-        outputs = self._objective().n_outputs
-        known = np.asarray(target).reshape(len(rows), -1)[:, -outputs:]
-        score = self._scorer().predict(rows)
-        level = refit_level(score, known[:, 0] if outputs == 1 else known, weight)
-        self.model_.rescale_output(1.0, level)
-        self._forget_scorer()
 
     def fit(self, X, y, sample_weight=None, *, eval_set=None, groups=None) -> Classifier:
         """Fits the network.
