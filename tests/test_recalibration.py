@@ -3,11 +3,17 @@
 import credit
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 from scipy.special import expit, log_softmax, logit, softmax
 
 import farthing
-from farthing.recalibration import refit_log, refit_logit, refit_softmax, refit_value
+from farthing.recalibration import (
+    refit_level,
+    refit_log,
+    refit_logit,
+    refit_softmax,
+    refit_value,
+)
 
 
 @pytest.fixture
@@ -248,6 +254,20 @@ def test_a_mean_without_events_or_weight_stays_finite():
     assert refit_log(value, 1 / value**3) == (1.0, 0.0)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_level_gives_the_shares_of_the_target(weighted, scored, scored_classes, rng):
+    for p, target in (scored, scored_classes):
+        weight = rng.uniform(0, 3, len(p)) if weighted else None
+        level = refit_level(p, target, weight)
+        moved = expit(logit(p) + level) if p.ndim == 1 else softmax(np.log(p) + level, axis=1)
+        expected = np.average(target, axis=0, weights=weight)
+        np.testing.assert_allclose(np.average(moved, axis=0, weights=weight), expected, rtol=1e-6)
+        assert np.abs(level).max() > 0.1
+    p, _ = scored
+    assert -20 < refit_level(p, np.zeros(len(p))) < -2
+    assert np.isfinite(refit_level(np.array([0.0, 1.0]), np.array([1.0, 1.0])))
+
+
 def test_rows_without_weight_count_as_absent(scored, rng):
     p, labels = scored
     weight = np.where(np.arange(len(p)) < 200, 2.0, 0.0)
@@ -269,6 +289,10 @@ def test_fit_folds_it_into_the_last_layer():
         for calibrate in (False, True)
     )
     before = plain.predict_proba(X)[:, 1].astype(np.float64)
+    # First the level, on the rows learnt from.
+    level = brentq(lambda b: np.mean(expit(logit(before[:2000]) + b) - y[:2000]), -1, 1)
+    assert abs(level) > 0.01
+    before = expit(logit(before) + level)
     slope, intercept = minimised(before[2000:], y[2000:], search[2], prior_deviation=0.05)
     assert abs(intercept) > 0.01
     expected = expit(slope * logit(before) + intercept)

@@ -183,6 +183,22 @@ def test_robust_losses_are_recalibrated_by_their_level_alone(name, weighted, rng
     assert objective.calibration(score, known, np.zeros(500)) == (1.0, 0.0)
 
 
+def test_rows_learnt_from_get_the_mean_of_their_target(rng):
+    y, score, weight = rng.gamma(1, 3, 200), rng.gamma(1, 5, 200), rng.random(200)
+    slope, intercept = Means("gamma").balance(score, y, weight)
+    assert slope == 1
+    total = np.average(np.exp(np.log(score) + intercept), weights=weight)
+    assert total == pytest.approx(np.average(y, weights=weight))
+    assert Values("absolute").balance(score, y) == (1.0, 0.0)
+    p, known = rng.random(200), rng.integers(0, 2, 200)
+    for target in (known, np.column_stack([p, known])):  # a teacher's column first
+        slope, intercept = Classes(2).balance(p, target, weight)
+        moved = expit(np.log(p / (1 - p)) + intercept)
+        assert slope == 1
+        expected = np.average(known, weights=weight)
+        assert np.average(moved, weights=weight) == pytest.approx(expected, rel=1e-6)
+
+
 def test_predictions_before_a_step_are_met_on_the_scale_of_the_output(rng):
     z = rng.normal(size=300)
     slope, intercept = Means("gamma").restoration(np.exp(0.5 * z - 1), np.exp(z))

@@ -10,7 +10,6 @@ from farthing._validate import FarthingError, check_fraction, check_number
 from farthing.base import linear_coefficients
 from farthing.fitting import Learner, Table
 from farthing.model import Model
-from farthing.recalibration import refit_level
 from farthing.solvers import logistic_regression
 from farthing.tables import as_labels, as_weights
 from farthing.targets import Classes, tilted
@@ -85,8 +84,9 @@ class Classifier(Learner):
     warm_start : bool
         `fit` goes on from the fitted network, with its edges and categories.
     calibrate : bool
-        Refit slope and intercept of the logit on the search part; of several classes one
-        slope, and an intercept each.
+        Give the mean probabilities the classes' shares in the rows learnt from, then refit
+        slope and intercept of the logit on the search part; of several classes one slope, and
+        an intercept each. Without a search part only class weights call for the former.
     decision_threshold : float
         Of two classes `predict` says the positive one at or above this (class-weighted)
         probability; of more the most probable.
@@ -278,18 +278,6 @@ class Classifier(Learner):
         odds = np.log(self._tilt())
         if odds.any():
             model.rescale_output(1.0, sign * (odds if self._several() else odds[1] - odds[0]))
-
-    def _restore_shares(self, rows, target, weight) -> None:
-        # The logarithms of the weights are what an optimum has taken on; a network that was
-        # stopped early and decays is about a tenth off, more than a calibration's prior allows.
-        if not np.log(self._tilt()).any():
-            return
-        outputs = self._objective().n_outputs
-        known = np.asarray(target).reshape(len(rows), -1)[:, -outputs:]
-        score = self._scorer().predict(rows)
-        level = refit_level(score, known[:, 0] if outputs == 1 else known, weight)
-        self.model_.rescale_output(1.0, level)
-        self._forget_scorer()
 
     def fit(self, X, y, sample_weight=None, *, eval_set=None, groups=None) -> Classifier:
         """Fits the network.

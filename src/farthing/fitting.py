@@ -149,10 +149,6 @@ class Learner(Estimator):
     def _shift_prior(self, model: Model, sign: int) -> None:
         """sign -1 takes from the output what counting by class has added, +1 adds it."""
 
-    def _restore_shares(self, rows, target, weight) -> None:
-        """Gives the predictions on `rows` the shares of the classes, where counting by class
-        has moved them."""
-
     def _solves(self, n_features: int) -> bool:
         """Whether so many features are solved for rather than trained on."""
         return False
@@ -287,30 +283,42 @@ class Learner(Estimator):
         lesson = _Lesson(rows, target, weight, encode_first, candidates, strata)
         warm = self._warm_model(table, objective, rows.shape[1])
         model, history = self._learn(lesson, held_out, table, objective, loss, seed, warm)
-        self._adopt(model, seed, table, lesson, loss)
+        self._install(model, seed, table)
         self.history_ = history
         search_rows = len(held_out.rows)
-        correction = None
-        if self.calibrate and search_rows:
-            score = self._scorer().predict(held_out.rows)
+        calibrated = self.calibrate and not (loss is None and self._solves(model.n_features))
+        if calibrated:
+            self._balance(objective, lesson, always=search_rows > 0)
+        correction = (1.0, 0.0)
+        if calibrated and search_rows:
             refit = held_out.refit or own.calibration
-            correction = refit(score, held_out.known, held_out.weight)
+            correction = self._rescale(refit, held_out.rows, held_out.known, held_out.weight)
         fitted_rows = encode_first or len(lesson.rows)
         if self.refit and search_rows and history.best_epoch is not None:
             lesson = lesson.joined(held_out, _labels(self._strata(held_out.target)))
             epochs = history.best_epoch + 1
             model, _ = self._learn(lesson, None, table, objective, loss, seed, warm, epochs)
-            self._adopt(model, seed, table, lesson, loss)
-        if correction is not None:
+            self._install(model, seed, table)
+            if calibrated:
+                self._balance(objective, lesson, always=True)
             model.rescale_output(*correction)
             self._forget_scorer()
         self.training_ = {"rows": fitted_rows, "search_rows": search_rows}
         return self
 
-    def _adopt(self, model: Model, seed: int, table: Table, lesson: _Lesson, loss) -> None:
-        self._install(model, seed, table)
-        if self.calibrate and not (loss is None and self._solves(model.n_features)):
-            self._restore_shares(lesson.rows, lesson.target, lesson.weight)
+    def _rescale(self, refit: Callable, rows, target, weight) -> tuple:
+        correction = refit(self._scorer().predict(rows), target, weight)
+        self.model_.rescale_output(*correction)
+        self._forget_scorer()
+        return correction
+
+    def _balance(self, objective: Objective, lesson: _Lesson, *, always: bool) -> None:
+        """Gives the level that the rows learnt from have: they know it better than a tenth of
+        as many does. Without such a tenth only counting by class calls for it."""
+        own = slice(lesson.encode_first)
+        target, weight = lesson.target[own], at(lesson.weight, own)
+        if always or self._class_weighted(target, weight)[0] is not target:
+            self._rescale(objective.balance, lesson.rows[own], target, weight)
 
     def _learn(
         self,

@@ -23,6 +23,7 @@ from farthing.losses import (
 from farthing.model import Model
 from farthing.recalibration import (
     PRIOR_DEVIATION,
+    refit_level,
     refit_log,
     refit_logit,
     refit_softmax,
@@ -71,8 +72,13 @@ class Objective:
         """
         raise NotImplementedError
 
+    def balance(self, score, target, weight=None) -> tuple[float, float | np.ndarray]:
+        """Slope 1 and the intercept for `Model.rescale_output` with which scores of the rows
+        that were learnt from have the mean of their target."""
+        return 1.0, 0.0
+
     def calibration(self, score, known, weight=None) -> tuple[float, float | np.ndarray]:
-        """Slope and intercept for `Model.rescale_output` that fit scores to `known`, a target."""
+        """Slope and intercept that fit the scores of other rows to `known`, their target."""
         raise NotImplementedError
 
     def restoration(self, score, said, weight=None) -> tuple[float, float | np.ndarray]:
@@ -120,6 +126,11 @@ class Classes(Objective):
             logit = np.log(share / (1 - share)) if self.n_outputs == 1 else np.log(share)
             model.layers[-1].bias[:] = logit
         yield lambda values: values
+
+    def balance(self, score, target, weight=None):
+        # A temperature's target has the teacher's columns first: y's decide.
+        known = np.asarray(target).reshape(len(score), -1)[:, -self.n_outputs :]
+        return 1.0, refit_level(score, known.reshape(np.shape(score)), weight)
 
     def calibration(self, score, known, weight=None):
         refit = refit_logit if self.n_outputs == 1 else refit_softmax
@@ -240,6 +251,10 @@ class Means(Objective):
             yield lambda values: np.asarray(values, np.float64) / mean
         finally:
             model.rescale_output(1.0, np.log(mean))
+
+    def balance(self, score, target, weight=None):
+        total = [np.average(np.asarray(v, np.float64), weights=weight) for v in (target, score)]
+        return 1.0, float(np.log(total[0] / total[1]))
 
     def calibration(self, score, known, weight=None):
         return refit_log(score, known, weight, self.name, prior_deviation=MEAN_PRIOR_DEVIATION)
