@@ -86,6 +86,7 @@ class Feed:
         self, part: Part, model: Model, batches: Minibatches | None, seed: int, embedded: bool
     ):
         self._part, self._encoder, self._batches = part, model.encoder, batches
+        self.full_batch = batches is None
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.tables = embeddings(model.encoder) if embedded else {}
         self.embedded_columns = model.encoder.embedded_columns if self.tables else None

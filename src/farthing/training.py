@@ -14,7 +14,7 @@ from farthing.layers import Scratch
 from farthing.losses import Loss, resolve_loss
 from farthing.model import Model
 from farthing.optimizer import Adam, one_cycle
-from farthing.parts import FULL_BATCH_STEPS, Feed, Part, embeddings
+from farthing.parts import Feed, Part, embeddings
 from farthing.penalties import Penalty, Proximal
 from farthing.sampling import Minibatches, auto_batch_size
 from farthing.splitting import SEARCH_MIN_ROWS, draw_seed, split_search
@@ -101,6 +101,75 @@ class _Best:
         for norm, mean, variance in self._statistics:
             norm.mean, norm.variance = mean, variance
         self._adam.apply_masks()
+
+
+class _Steps:
+    """The steps of a training of so many in total, an epoch at a time."""
+
+    def __init__(
+        self,
+        model: Model,
+        feed: Feed,
+        loss: Loss,
+        *,
+        total: int,
+        learning_rate: float,
+        weight_decay: float,
+        dropout: float,
+        penalty: Penalty | None,
+    ):
+        self._model, self._feed, self._loss, self._dropout = model, feed, loss, dropout
+        self._learning_rate, self._total, self._done = learning_rate, total, 0
+        self._scratch = [Scratch() for _ in model.layers]
+        self.proximal = Proximal(penalty, model) if penalty else None
+        self._held_from = round((1 - HELD_SHARE) * total) if penalty else total
+        self.adam = Adam(model.layers, weight_decay, feed.tables)
+        self.adam.apply_masks()
+
+    @property
+    def settled_epoch(self) -> int:
+        """The first epoch all of whose steps hold the penalty's zeros; 0 without a penalty."""
+        return 0 if self.proximal is None else -(-self._held_from // self._feed.steps)
+
+    def epoch(self, on_step) -> float:
+        """Runs the next epoch; the mean loss of its rows."""
+        total = rows = 0
+        for batch in self._feed.epoch():
+            if on_step is not None:
+                on_step(self._done, self._total, self._model)
+                self.adam.apply_masks()
+            total += self._step(batch) * len(batch[1])
+            rows += len(batch[1])
+            self._done += 1
+        return total / rows
+
+    def _step(self, batch: tuple) -> float:
+        adam, feed, layers = self.adam, self._feed, self._model.layers
+        value, found = gradients(
+            layers,
+            *batch,
+            self._loss,
+            self._dropout,
+            feed.rng,
+            whole_units=feed.full_batch,
+            input_columns=feed.embedded_columns,
+            scratch=self._scratch,
+            out=adam.gradients,
+        )
+        if feed.tables:
+            feed.embedding_gradients(found[0]["input"], adam.gradients[-1])
+        rate = self._learning_rate * one_cycle(self._done, self._total)
+        adam.step(rate)
+        if self.proximal is not None:
+            step_sizes, directions = adam.metric(rate)
+            self.proximal.step(step_sizes, directions)
+            if self._done >= self._held_from:
+                self.proximal.hold(step_sizes)
+                adam.apply_masks()
+        for layer in layers:
+            if layer.sign is not None:
+                layer.project()
+        return value
 
 
 @contextmanager
@@ -221,61 +290,32 @@ def train(
                 f"batch_size: got {size} with batch normalisation, whose statistics need 2 rows"
             )
         feed = Feed(part, model, None if full_batch else batches, seed, input_amax is None)
-        total_steps = max_epochs * feed.steps
-        proximal = Proximal(penalty, model) if penalty else None
-        held_from = total_steps
-        if proximal is not None:
-            held_from = round((1 - HELD_SHARE) * total_steps)
-            min_epochs = max(min_epochs, -(-held_from // feed.steps))
-        scratch = [Scratch() for _ in model.layers]
-        adam = Adam(model.layers, weight_decay, feed.tables)
-        adam.apply_masks()
-        history, best, step = History(), None, 0
+        steps = _Steps(
+            model,
+            feed,
+            loss,
+            total=max_epochs * feed.steps,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            penalty=penalty,
+        )
+        min_epochs = max(min_epochs, steps.settled_epoch)
+        history, best = History(), None
         try:
             for epoch in range(max_epochs):
-                total = 0.0
-                for batch in feed.epoch():
-                    if on_step is not None:
-                        on_step(step, total_steps, model)
-                        adam.apply_masks()
-                    value, found = gradients(
-                        model.layers,
-                        *batch,
-                        loss,
-                        dropout,
-                        feed.rng,
-                        whole_units=full_batch,
-                        input_columns=feed.embedded_columns,
-                        scratch=scratch,
-                        out=adam.gradients,
-                    )
-                    if feed.tables:
-                        feed.embedding_gradients(found[0]["input"], adam.gradients[-1])
-                    rate = learning_rate * one_cycle(step, total_steps)
-                    adam.step(rate)
-                    if proximal is not None:
-                        step_sizes, directions = adam.metric(rate)
-                        proximal.step(step_sizes, directions)
-                        if step >= held_from:
-                            proximal.hold(step_sizes)
-                            adam.apply_masks()
-                    for layer in model.layers:
-                        if layer.sign is not None:
-                            layer.project()
-                    total += value * len(batch[1])
-                    step += 1
-                seen = len(part) * (FULL_BATCH_STEPS if full_batch else 1)
-                if not np.isfinite(total):
+                mean = steps.epoch(on_step)
+                if not np.isfinite(mean):
                     raise FarthingError(
                         f"learning_rate: got {learning_rate}, with which the loss became infinite "
                         f"in epoch {epoch + 1}; allowed is a smaller one"
                     )
-                history.train_loss.append(total / seen)
+                history.train_loss.append(mean)
                 if search is not None:
                     history.validation_loss.append(search.loss(model, loss))
                     now = history.validation_loss[-1]
                     if epoch >= min_epochs and (best is None or now < best.loss):
-                        best = _Best(epoch, now, model, adam)
+                        best = _Best(epoch, now, model, steps.adam)
                 report = {
                     "epoch": epoch + 1,
                     "max_epochs": max_epochs,
@@ -292,10 +332,11 @@ def train(
         finally:
             if best is not None:
                 best.restore()
-            adam.release()
+            steps.adam.release()
             for layer in model.layers:
                 layer.fold_norm()
-    if proximal is not None:
-        proximal.keep_zeros()
+    if steps.proximal is not None:
+        # In the final type, where the smallest numbers are zeros too.
+        steps.proximal.keep_zeros()
     history.best_epoch = best.epoch if best else history.epochs - 1 if history.epochs else None
     return history
