@@ -37,6 +37,13 @@ typedef enum ft_store {
     FT_STORE_F32  /* float(sum) * mult + add, then max(., 0) if relu */
 } ft_store;
 
+/* Nearest integer, ties to even, for 0 <= v <= 255: above 2^23 a float's spacing is 1, so
+ * the addition rounds, in the default mode, and the subtraction is exact. */
+static inline float ft_round_even(float v) {
+    const float shift = 12582912.0f; /* 2^23 + 2^22 */
+    return (v + shift) - shift;
+}
+
 /* Columns of the panel that starts where `left` padded columns are left. */
 static inline size_t ft_panel_width(size_t nr, size_t left) {
     while (nr > left) nr /= 2;

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
 #define MAX_GROUP_SCALE 63
 /* What no output may reach: where it is rounded to an integer, well inside int32 on every CPU;
@@ -182,8 +183,43 @@ static ft_status load_dense(ft_loader *loader, ft_model *model, ft_op *op) {
     return status;
 }
 
+/* Of FT_OP_TABLE: every value it may give is one of its output. */
+static ft_status load_table(ft_loader *loader, ft_op *op) {
+    const ft_tensor *t = ft_load_tensor(loader, op->name, "table", FT_U8, 1, 256, 1);
+    if (!t)
+        return FT_ERR_FORMAT;
+    op->table = ft_alloc(256, 1);
+    if (!op->table)
+        return ft_no_memory();
+    memcpy(op->table, t->data, 256);
+    for (uint32_t i = 0; i < 256; i++)
+        if (op->table[i] > op->amax_out)
+            return ft_fail(FT_ERR_FORMAT,
+                           "tensor '%s.table': value %" PRIu32 " is %d, at most %" PRIu32
+                           " is allowed",
+                           op->name, i, op->table[i], op->amax_out);
+    return FT_OK;
+}
+
+/* Of an integer FT_OP_ADD: no value that it rounds passes the limit of a layer's. */
+static ft_status load_residual(ft_loader *loader, const ft_model *model, ft_op *op) {
+    float *values = NULL;
+    const ft_status status = ft_load_finite(loader, op, "residual", 3, 3, &values);
+    if (status == FT_OK)
+        memcpy(op->residual, values, sizeof op->residual);
+    ft_free(values);
+    if (status != FT_OK)
+        return status;
+    const double own = fabs((double)op->residual[0]) * op->amax_in;
+    const double added = fabs((double)op->residual[1]) * model->ops[op->source].amax_out;
+    if (!(own + added + fabs((double)op->residual[2]) < INTEGER_LIMIT))
+        return ft_fail(FT_ERR_FORMAT, "tensor '%s.residual': a sum can pass 2^30", op->name);
+    return FT_OK;
+}
+
 ft_status ft_load_op(ft_loader *loader, ft_model *model, ft_op *op) {
-    if (op->kind == FT_OP_LINK)
+    if (op->kind == FT_OP_LINK || op->kind == FT_OP_ACTIVATE ||
+        (op->kind == FT_OP_ADD && !op->amax_out))
         return FT_OK;
     if (op->tensor != loader->next)
         return ft_fail(FT_ERR_FORMAT,
@@ -195,6 +231,10 @@ ft_status ft_load_op(ft_loader *loader, ft_model *model, ft_op *op) {
         return load_dense(loader, model, op);
     case FT_OP_ENCODE_DENSE:
         return ft_load_encode_dense(loader, op);
+    case FT_OP_TABLE:
+        return load_table(loader, op);
+    case FT_OP_ADD:
+        return load_residual(loader, model, op);
     default:
         return load_input(loader, op);
     }
@@ -208,4 +248,5 @@ void ft_free_op(ft_op *op) {
     ft_pack_f32_free(&op->dense_f32);
     ft_encoded_free(&op->encoded);
     ft_encoder_free(&op->encoder);
+    ft_free(op->table);
 }

@@ -21,6 +21,8 @@ static size_t bytes_of(const ft_op *op) {
         floats = op->inputs + 2 * (size_t)e->rows + 8 * (size_t)e->used +
                  2 * (size_t)op->encoded.n_padded + /* a bin is two, a feature eight */
                  (e->categorical ? 6 * (size_t)e->used : 0);
+    else if (op->kind == FT_OP_TABLE)
+        floats = 64;
     else if (op->kind == FT_OP_DENSE)
         floats = op->bits == 32 ? op->dense_f32.n_padded : 2 * (size_t)op->dense.n_padded;
     return floats * sizeof(float) + op->dense.bytes + op->dense_f32.bytes + op->encoded.bytes;

@@ -1,5 +1,6 @@
 #include "run.h"
 
+#include "activation.h"
 #include "env.h"
 #include "link.h"
 
@@ -12,6 +13,22 @@ size_t ft_refused_value(const ft_model *model, const float *x, size_t rows) {
 
 static ft_store store_of(const ft_op *op) {
     return op->amax_out ? FT_STORE_U8 : FT_STORE_F32;
+}
+
+/* One tile changed where it lies; `added` is the output that FT_OP_ADD adds. */
+static void run_in_place(const ft_op *op, size_t rows, char *row, const ft_op *source,
+                         const char *added) {
+    const uint32_t n = op->outputs;
+    for (size_t i = 0; i < rows; i++, row += op->stride, added += source->stride) {
+        if (op->kind == FT_OP_TABLE)
+            ft_look_up(op->table, n, (uint8_t *)row);
+        else if (op->kind == FT_OP_ACTIVATE)
+            ft_activate(op->activation, n, (float *)row);
+        else if (op->amax_out)
+            ft_add_u8(op->residual, op->amax_out, n, (const uint8_t *)added, (uint8_t *)row);
+        else
+            ft_add_f32(n, (const float *)added, (float *)row);
+    }
 }
 
 /* One tile: from `in` (rows `in_stride` bytes apart) through one operation to `out`. */
@@ -72,17 +89,25 @@ static void run_link(const ft_op *op, size_t rows, const char *in, size_t in_str
 static void run_tiles(const ft_model *model, size_t tile, const float *x, size_t rows,
                       float *scores, char *scratch) {
     uint32_t *codes = (uint32_t *)scratch;
-    char *areas[2] = {scratch + model->codes_bytes,
-                      scratch + model->codes_bytes + tile * model->area_bytes[0]};
+    char *areas[FT_AREAS], *next = scratch + model->codes_bytes;
+    for (uint32_t i = 0; i < FT_AREAS; i++) {
+        areas[i] = next;
+        next += tile * model->area_bytes[i];
+    }
     const uint32_t last = model->ops_count - 1;
     for (size_t row = 0, count; row < rows; row += count) {
         count = rows - row < tile ? rows - row : tile;
         const char *in = (const char *)(x + row * model->features);
         size_t stride = model->features * sizeof *x;
         for (uint32_t i = 0; i < last; i++) {
-            run_op(model, &model->ops[i], count, in, stride, codes, areas[i % 2]);
-            in = areas[i % 2];
-            stride = model->ops[i].stride;
+            const ft_op *op = &model->ops[i], *source = &model->ops[op->source];
+            char *out = areas[op->area];
+            if (ft_is_in_place(op))
+                run_in_place(op, count, out, source, areas[source->area]);
+            else
+                run_op(model, op, count, in, stride, codes, out);
+            in = out;
+            stride = op->stride;
         }
         run_link(&model->ops[last], count, in, stride, scores + row * model->outputs);
     }

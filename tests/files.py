@@ -16,12 +16,9 @@ BINARY = {"kind": "binary", "classes": [0, 1], "positive": 1, "decision_threshol
 
 def record(kind, *, inputs, outputs, **fields):
     """One 32-byte operation."""
-    order = ("bits", "tensor", "group_size", "activation", "storage", "amax_in", "amax_out")
-    bits, tensor, group, activation, storage, amax_in, amax_out = (fields.get(f, 0) for f in order)
-    return struct.pack(
-        "<HHIIIIHHHHI",
-        *(kind, bits, inputs, outputs, tensor, group, activation, storage, amax_in, amax_out, 0),
-    )
+    order = ("tensor", "group_size", "activation", "storage", "amax_in", "amax_out", "source")
+    rest = [fields.get(f, 0) for f in order]
+    return struct.pack("<HHIIIIHHHHI", kind, fields.get("bits", 0), inputs, outputs, *rest)
 
 
 def texts(names, owner="names"):
@@ -136,6 +133,45 @@ def logistic_scores(parts: Parts, x) -> np.ndarray:
         e = np.exp(z - z.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)
     return z
+
+
+def residual(amax=0, activation=5, width=12, seed=0):
+    """Three features, two hidden layers of which the second adds the first, one output.  amax 0:
+    floats and the activation of that number; else 8 bits and tables."""
+    rng = np.random.default_rng(seed)
+    tensors = [(f"input.{n}", rng.uniform(1, 2, 3).astype(np.float32)) for n in ("shift", "fill")]
+    scale = np.full(3, amax / 4 if amax else 1, np.float32)
+    tensors.insert(1, ("input.scale", scale))
+    operations = [record(2 if amax else 1, inputs=3, outputs=3, tensor=1, amax_out=amax)]
+    for layer, (n, k) in enumerate(((width, 3), (width, width), (1, width))):
+        name, last = f"dense{layer}", layer == 2
+        out = 0 if last else amax
+        fields = {"inputs": n, "outputs": n, "amax_in": amax, "amax_out": out}
+        operations.append(
+            record(3, **fields | {"inputs": k}, tensor=len(tensors) + 1, bits=8 if amax else 32)
+        )
+        if amax:
+            tensors += [
+                (f"{name}.weight", rng.integers(-127, 128, (n, k)).astype(np.int8)),
+                (f"{name}.mult", rng.uniform(0.5, 1, n).astype(np.float32) / (80 * k)),
+                (f"{name}.add", rng.uniform(0, amax, n).astype(np.float32)),
+            ]
+        else:
+            tensors.append((f"{name}.weight", rng.normal(size=(n, k)).astype(np.float32)))
+            tensors.append((f"{name}.bias", rng.normal(size=n).astype(np.float32)))
+        if last:
+            break
+        at = {"tensor": len(tensors) + 1} if amax else {"activation": activation}
+        operations.append(record(6 if amax else 7, **fields, **at))
+        if amax:
+            tensors.append((f"{name}.table", rng.permutation(256).clip(0, amax).astype(np.uint8)))
+        if layer == 1:
+            at = {"tensor": len(tensors) + 1} if amax else {}
+            operations.append(record(8, **fields, **at, source=2))
+            if amax:
+                tensors.append((f"{name}.residual", np.array([0.75, -0.5, 20.25], np.float32)))
+    operations.append(record(5, inputs=1, outputs=1))
+    return Parts(operations, tensors, info={"critical": {"target": {"kind": "regression"}}})
 
 
 COLOURS = ["blue", "grün", "red"]

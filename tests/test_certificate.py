@@ -102,7 +102,7 @@ def test_standardised_inputs_follow_their_scale(features):
     if features == 7:
         scale[[1, 4]] *= -1
         scale[6] = 0
-        weight[0, 5] = 0
+        weight[0, [1, 4, 5]] = 2, -2, 0
     slope = np.sign(scale * weight[0])
     assert certify(parts.dumps()) == {j: int(s) for j, s in enumerate(slope)}
 
@@ -120,6 +120,9 @@ def test_categories_have_no_order():
     assert columns.feature.tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 3, 3]
     assert columns.rises.tolist() == [1, 1, 0, 1, 1, 1, 0, 1, 1, 1]
     assert columns.falls.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1, 1]
+    directions = certificate._first_layer(columns, np.ones((1, 10)), 4)
+    assert directions.rises.ravel().tolist() == [1, 1, 1, 1]
+    assert directions.falls.ravel().tolist() == [0, 1, 0, 1]
     with pytest.raises(farthing.FarthingError, match="columns that dense0 reads"):
         certificate._encoded_columns("dense0", tensors, 11)
 

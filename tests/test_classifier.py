@@ -1,5 +1,6 @@
 """Several classes, class weights, solved logistic regression, rows of no weight."""
 
+import classes
 import credit
 import numpy as np
 import pandas as pd
@@ -18,17 +19,9 @@ QUICK = {"hidden": (16,), "max_epochs": 12, "random_state": 0}
 LINEAR = {"hidden": (), "encoder": None}
 
 
-def three(n=4000, seed=0):
-    """X (n, 4) and the classes 0, 1, 2 of shares near 70, 25 and 5 %, drawn by a softmax."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, 4))
-    z = np.column_stack([0.4 + X[:, 1], np.abs(X[:, 0]) - 1.2, 1.5 * X[:, 2] - 3.5])
-    return X, (z + rng.gumbel(size=z.shape)).argmax(axis=1), softmax(z, axis=1)
-
-
 @pytest.fixture(scope="module")
 def fitted():
-    X, y, _ = three()
+    X, y = classes.data()
     return farthing.Classifier(**QUICK).fit(X, y)
 
 
@@ -36,11 +29,12 @@ def fitted():
 
 
 def test_several_classes_are_learnt(fitted):
-    X, y, p = three(seed=1)
+    X, y = classes.data(seed=1)
+    p = classes.teach(X)
     proba = fitted.predict_proba(X)
     assert proba.shape == (4000, 3) and proba.dtype == np.float32
     np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-6)
-    linear = LogisticRegression().fit(*three()[:2])
+    linear = LogisticRegression().fit(*classes.data())
     best, ours, theirs = (log_loss(y, q) for q in (p, proba, linear.predict_proba(X)))
     assert best < ours < best + 0.6 * (theirs - best)
     assert np.array_equal(fitted.predict(X), proba.argmax(axis=1))
@@ -50,7 +44,7 @@ def test_several_classes_are_learnt(fitted):
 
 @pytest.mark.parametrize("labels", [["a", "b", "c"], [3.0, -1.0, 7.0], [30, 10, 20]])
 def test_labels_of_any_kind_in_sorted_order(labels, fitted, tmp_path):
-    X, y, _ = three()
+    X, y = classes.data()
     named = np.array(labels)[y]
     model = farthing.Classifier(**QUICK).fit(X, named)
     assert model.classes_.tolist() == sorted(labels)
@@ -68,7 +62,7 @@ def test_labels_of_any_kind_in_sorted_order(labels, fitted, tmp_path):
 
 @pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
 def test_labels_may_come_as_a_column_or_a_series(shape, fitted):
-    X, y, _ = three()
+    X, y = classes.data()
     if shape == (-1,):
         again = farthing.Classifier(**QUICK).fit(X, pd.Series(y))
     else:
@@ -78,7 +72,7 @@ def test_labels_may_come_as_a_column_or_a_series(shape, fitted):
 
 
 def test_positive_is_for_two_classes():
-    X, y, _ = three()
+    X, y = classes.data()
     message = "positive must be None with more than two classes, of which there are 3, got 1"
     with pytest.raises(ValueError, match=message):
         farthing.Classifier(positive=1, **QUICK).fit(X, y)
@@ -90,7 +84,7 @@ def test_positive_is_for_two_classes():
 
 
 def test_every_class_keeps_its_share_of_the_search_part(monkeypatch):
-    X, y, _ = three()
+    X, y = classes.data()
     seen = []
     train = fitting.train
 
@@ -105,7 +99,7 @@ def test_every_class_keeps_its_share_of_the_search_part(monkeypatch):
 
 
 def test_the_logits_are_recalibrated_on_the_search_part():
-    X, y, _ = three()
+    X, y = classes.data()
     weight = np.where(y == 2, 3.0, 1.0)
     part = (X[2500:], y[2500:], weight[2500:])
     plain, calibrated = (
@@ -121,7 +115,7 @@ def test_the_logits_are_recalibrated_on_the_search_part():
 
 
 def test_an_eval_set_holds_the_classes_of_y():
-    X, y, _ = three()
+    X, y = classes.data()
     with pytest.raises(ValueError, match=r"eval_set must hold the classes \[0, 1, 2\], got 3"):
         farthing.Classifier(**QUICK).fit(X, y, eval_set=(X, y + 1))
     part = (X, np.minimum(y, 1))  # a class may be missing there
@@ -137,8 +131,13 @@ def test_an_eval_set_holds_the_classes_of_y():
     [
         (["a"] * 50 + ["b"] * 49 + ["rare"], None, "2 rows or more of every class, got 1 .*'rare'"),
         ([1] * 99 + [0], None, "got 1 of class 0$"),
-        ([1] * 98 + [0] * 2, [1] * 99 + [0], "got 1 of class 0; rows of weight 0 count as absent"),
-        ([1] * 50 + [0] * 48 + [2] * 2, [1] * 98 + [0] * 2, "got 0 of class 2; rows of weight 0"),
+        ([1] * 98 + [0] * 2, [1] * 99 + [0], "got 1 of class 0; a row counts as often as"),
+        (
+            [1] * 50 + [0] * 48 + [2] * 2,
+            [1] * 98 + [0] * 2,
+            "got 0 of class 2; a row counts as often as",
+        ),
+        ([1] * 98 + [0] * 2, [2] * 98 + [0.5, 0], "got 1 of class 0; a row counts"),
     ],
 )
 @pytest.mark.parametrize("form", [QUICK, LINEAR])
@@ -148,13 +147,15 @@ def test_a_class_of_fewer_than_two_rows_is_named(form, labels, weight, says):
         farthing.Classifier(**form).fit(X, labels, weight)
 
 
-def test_a_class_of_two_rows_will_do():
+def test_a_class_of_two_rows_will_do_and_a_weight_counts_rows():
     X = np.random.default_rng(0).normal(size=(1500, 2))
     y = np.arange(1500) % 2
     y[:2] = 2
     model = farthing.Classifier(**QUICK | {"max_epochs": 2}).fit(X, y)
     assert np.isfinite(model.predict_proba(X)).all()
     assert model.predict_proba(X)[:, 2].mean() < 0.02
+    y[1], weight = 0, np.where(y == 2, 2.0, 1.0)
+    assert model.fit(X, y, weight).classes_.tolist() == [0, 1, 2]
 
 
 # ---- rows of no weight ----------------------------------------------------------------------
@@ -163,7 +164,7 @@ def test_a_class_of_two_rows_will_do():
 @pytest.mark.parametrize("form", [QUICK, LINEAR])
 @pytest.mark.parametrize("several", [False, True])
 def test_rows_of_no_weight_count_as_absent(form, several):
-    X, y, _ = three()
+    X, y = classes.data()
     y = y if several else (y > 0) * 1
     weight = (np.arange(4000) % 3 > 0) * 1.0
     weight[1] = 2.5
@@ -181,7 +182,7 @@ def test_rows_of_no_weight_count_as_absent(form, several):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_balanced_weights_are_those_of_scikit_learn(weighted):
-    X, y, _ = three()
+    X, y = classes.data()
     weight = np.random.default_rng(1).uniform(0, 3, 4000) if weighted else None
     model = farthing.Classifier(class_weight="balanced", **LINEAR).fit(X, y, weight)
     expected = compute_class_weight("balanced", classes=np.arange(3), y=y, sample_weight=weight)
@@ -206,7 +207,7 @@ def test_probabilities_stay_those_of_the_classes_own_shares(weights):
 
 
 def test_the_correction_is_exact_where_the_optimum_is():
-    X, y, _ = three()
+    X, y = classes.data()
     X = StandardScaler().fit_transform(X)
     for target, weights in ((y, {0: 0.5, 1: 1, 2: 4}), ((y > 0) * 1, {0: 1, 1: 5})):
         model = farthing.Classifier(class_weight=weights, l2=1e-3, **LINEAR).fit(X, target)
@@ -257,7 +258,7 @@ def test_a_saved_file_decides_as_the_estimator(positive, threshold, tmp_path):
 
 
 def test_several_classes_are_decided_by_weighted_probability(tmp_path):
-    X, y, _ = three()
+    X, y = classes.data()
     plain = farthing.Classifier(**QUICK).fit(X, y)
     model = farthing.Classifier(class_weight="balanced", **QUICK).fit(X, y)
     p = model.predict_proba(X).astype(float)
@@ -336,7 +337,7 @@ def test_extreme_weights_stay_finite():
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_linear_models_reach_the_optimum_of_scikit_learn(several, weighted):
-    X, y, _ = three()
+    X, y = classes.data()
     X = X * [1, 100, 1e-3, 5] + [0, 1e3, 0, -2]
     y = y if several else (y > 0) * 1
     weight = np.random.default_rng(0).uniform(0.1, 2, 4000) if weighted else None
@@ -389,7 +390,7 @@ def test_separable_rows_stay_finite_by_default():
 
 
 def test_steps_follow_a_solved_model():
-    X, y, _ = three()
+    X, y = classes.data()
     model = farthing.Classifier(**LINEAR).fit(X, y)
     small = farthing.quantize(model, X, y, weight_bits=4)
     assert np.mean(small.predict(X) == model.predict(X)) > 0.95

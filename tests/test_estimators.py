@@ -20,8 +20,14 @@ EXPECTED: dict[str, str] = {}
 
 
 @parametrize_with_checks(
-    [farthing.Classifier(random_state=0), farthing.Regressor(random_state=0)],
-    expected_failed_checks=lambda estimator: EXPECTED,
+    [
+        farthing.Classifier(random_state=0),
+        farthing.Classifier(hidden=(), encoder=None),
+        farthing.Regressor(random_state=0),
+        farthing.Regressor(hidden=(), encoder=None, solver="exact"),
+        farthing.Regressor(hidden=(8,), loss="gamma", random_state=0),
+    ],
+    expected_failed_checks=lambda estimator: EXPECTED if estimator.hidden else {},
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

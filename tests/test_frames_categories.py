@@ -164,7 +164,7 @@ def test_frequencies_count_rows_or_weights():
     assert kept == {0: []} and (matrix[:, 0] == -1).all()
     absent = learn_matrix(table, [0], min_frequency=1, sample_weight=np.array([0, 0, 0, 1, 1, 1]))
     assert absent[2] == {0: ["b", "c"]}
-    with pytest.raises(ValueError, match="sample_weight must have 6 values, one a row, got 2"):
+    with pytest.raises(ValueError, match="sample_weight must have 6 values, one a row, got shape"):
         learn_matrix(table, [0], sample_weight=np.ones(2))
     with pytest.raises(ValueError, match="min_frequency must be an integer >= 1, got 0"):
         learn_matrix(table, [0], min_frequency=0)

@@ -296,9 +296,26 @@ def test_monotone_training_repeats():
 
 
 def test_exact_solutions_have_no_directions():
-    model = farthing.Regressor((), None, solver="exact", monotone_constraints={0: 1})
+    X, y = np.arange(6.0)[:, None], np.arange(6.0)
+    model = farthing.Regressor((), None, monotone_constraints={0: 1}, max_epochs=1).fit(X, y)
+    assert model.certify_monotone() == {0: True}
+    model.set_params(solver="exact")
     with pytest.raises(ValueError, match="'exact' needs monotone_constraints=None"):
-        model.fit([[1.0], [2.0]], [1.0, 2.0])
+        model.fit(X, y)
+    model.set_params(monotone_constraints=None).fit(X, y)
+    with pytest.raises(ValueError, match="declares no monotone constraints"):
+        model.certify_monotone()
+
+
+@pytest.mark.parametrize("encoder", ["piecewise_linear", None])
+def test_a_column_that_never_varied_has_no_effect(encoder):
+    X, y = credit.data()
+    X = np.where(np.arange(5) == 1, 1.0, X)
+    model = farthing.Classifier(
+        (4,), encoder, max_epochs=1, monotone_constraints={0: -1, 1: 1}
+    ).fit(X, y)
+    assert model.certify_monotone() == {0: True, 1: True}
+    assert certify(model._scorer())[1] == 0
 
 
 def test_a_monotone_model_learns_a_monotone_function():

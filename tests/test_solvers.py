@@ -128,3 +128,5 @@ def test_every_iteration_is_told(rng):
         X, (X[:, :1] > 0.3) * 1.0, l2=0.01, told=lambda i, loss: told.append((i, loss))
     )
     assert told == [(i + 1, loss) for i, loss in enumerate(losses)] and len(told) > 2
+    *_, losses = logistic_regression(X, (X[:, :1] > 0.3) * 1.0, told=lambda i, loss: i == 2)
+    assert len(losses) == 2

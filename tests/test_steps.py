@@ -36,7 +36,7 @@ def trainings(monkeypatch):
     """What every training was given, in order; it trains all the same."""
     credit.fitted()  # by whichever test comes first, but not among these
     seen = []
-    for module in (base, steps):
+    for module in (fitting, steps):
         original = module.train
 
         def spy(model, X, target, *, original=original, **options):

@@ -41,7 +41,24 @@ class Relation:
         return self._table.__arrow_c_stream__(requested_schema)
 
 
+class Schema:
+    """A schema of a library of its own."""
+
+    def __arrow_c_schema__(self):
+        return TABLE.schema.__arrow_c_schema__()
+
+
+class ArrayStream:
+    """One that tells its columns by a schema alone."""
+
+    schema = Schema()
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return TABLE.__arrow_c_stream__(requested_schema)
+
+
 STREAMS = {
+    "array stream": ArrayStream,
     "relation": lambda: Relation(TABLE),
     "reader": lambda: TABLE.to_reader(),
     "data set": lambda: pyarrow.dataset.dataset(TABLE),
@@ -106,6 +123,12 @@ def test_an_empty_stream_has_columns_and_no_rows():
     twice = pa.table([[1], [2]], names=["a", "a"])
     with pytest.raises(ValueError, match="X must have distinct columns, got 'a' twice"):
         as_matrix(twice.to_reader())
+
+
+def test_lazy_frames_are_to_be_collected():
+    for lazy in (pl.LazyFrame({"a": [1]}), narwhals.from_native(pl.LazyFrame({"a": [1]}))):
+        with pytest.raises(TypeError, match=r"X must be in memory, got LazyFrame; use X.collect"):
+            as_matrix(lazy)
 
 
 def test_a_stream_needs_pyarrow(monkeypatch):

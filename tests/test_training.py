@@ -12,7 +12,8 @@ from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.layers import Dense
 from farthing.losses import binary_cross_entropy, squared_error
 from farthing.model import Model
-from farthing.training import standardized_target, train
+from farthing.targets import Values
+from farthing.training import train
 
 
 def network(rng, sizes=(5, 7, 4, 2)):
@@ -368,51 +369,10 @@ def test_auto_learning_rate_fits_a_linear_model(rng):
     X = rng.normal(size=(4000, 3)) * [1, 10, 0.1] + 5
     target = 3 * X[:, 0] - 0.4 * X[:, 1] + 20 * X[:, 2] + 1000
     model = Model.build(Standardizer().fit(X), (), link="identity")
-    with standardized_target(model, target) as scaled:
+    with Values("squared").scaled(model, target) as scaled:
         train(model, X, scaled(target), loss="squared")
     error = model.forward(X)[:, 0] - target
     assert error.std() < 0.01 * target.std() and abs(error.mean()) < 0.01 * target.std()
-
-
-def test_standardized_target_of_a_fitted_model_changes_nothing(rng):
-    X, _ = task(rng)
-    model = fresh(X, link="identity", output_bias=30.0)
-    target = rng.normal(40, 7, 600)
-    before = model.forward(X)
-    with standardized_target(model, target, fitted=True) as scaled:
-        np.testing.assert_allclose(model.forward(X), scaled(before), atol=1e-4)
-        assert scaled(target).dtype == np.float32
-        assert scaled(target).std() == pytest.approx(1, rel=1e-5)
-    np.testing.assert_allclose(model.forward(X), before, rtol=1e-5)
-
-
-def test_standardized_target_weighted_constant_and_interrupted(rng):
-    X, _ = task(rng)
-    weight = rng.random(600)
-    target = rng.normal(40, 7, 600)
-    with standardized_target(fresh(X, link="identity"), target, weight) as scaled:
-        assert np.average(scaled(target), weights=weight) == pytest.approx(0, abs=1e-6)
-    constant = fresh(X, link="identity")
-    with standardized_target(constant, np.full(600, 0.1)) as scaled:
-        assert not scaled(np.full(600, 0.1)).any()
-    model = fresh(X, link="identity")
-    before = model.forward(X)
-    with pytest.raises(RuntimeError), standardized_target(model, target, fitted=True):
-        raise RuntimeError
-    np.testing.assert_allclose(model.forward(X), before, rtol=1e-4, atol=1e-4)
-
-
-def test_standardized_target_starts_a_classifier_at_the_prior(rng):
-    X, _ = task(rng)
-    for share, start in ((0.25, 0.25), (0.0, 0.5 / 600), (1.0, 1 - 0.5 / 600)):
-        model = fresh(X)
-        y = (np.arange(600) < 600 * share).astype(np.float32)
-        with standardized_target(model, y) as scaled:
-            assert np.array_equal(scaled(y), y)
-        assert 1 / (1 + np.exp(-model.layers[-1].bias[0])) == pytest.approx(start, rel=1e-5)
-    fitted = fresh(X, output_bias=0.7)
-    with standardized_target(fitted, y, fitted=True):
-        assert fitted.layers[-1].bias[0] == np.float32(0.7)
 
 
 @pytest.mark.parametrize(

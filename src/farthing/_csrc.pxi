@@ -72,6 +72,7 @@ cdef extern from "model.h":
         uint32_t storage
         uint32_t amax_in
         uint32_t amax_out
+        uint32_t source
         const char *name
         uint32_t width
         uint64_t nonzeros

@@ -128,6 +128,7 @@ cdef dict operation(const ft_op *op):
         "storage": op.storage,
         "amax_in": op.amax_in,
         "amax_out": op.amax_out,
+        "source": op.source,
     }
     if op.kind == FT_OP_ENCODE_DENSE:
         fields["nbytes"] = op.encoded.bytes

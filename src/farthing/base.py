@@ -82,11 +82,15 @@ class Estimator:
         kind = self._estimator_type
         return Tags(
             estimator_type=kind,
-            target_tags=TargetTags(required=True),
+            target_tags=TargetTags(required=True, positive_only=self._positive_only()),
             classifier_tags=ClassifierTags(multi_class=True) if kind == "classifier" else None,
             regressor_tags=RegressorTags() if kind == "regressor" else None,
             input_tags=InputTags(allow_nan=True),
         )
+
+    def _positive_only(self) -> bool:
+        """Whether y must be above 0, as scikit-learn's tags ask."""
+        return False
 
     # ---- checks --------------------------------------------------------------------------
 

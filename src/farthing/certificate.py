@@ -74,11 +74,13 @@ def certify(data: bytes | _core.CoreScorer) -> dict[int, int]:
 
     FarthingError where the bytes are no valid .farthing file, TypeError for other objects.
 
-    >>> import farthing
-    >>> X, y = [[1.0, 5.0], [2.0, 3.0], [3.0, 4.0], [4.0, 1.0]], [2.0, 4.0, 6.0, 8.0]
-    >>> line = farthing.Regressor(hidden=(), encoder=None, solver="exact").fit(X, y)
-    >>> certify(line._bytes())[0]
-    1
+    >>> import tempfile, farthing
+    >>> line = farthing.Regressor(hidden=(), encoder=None, solver="exact")
+    >>> line = line.fit([[1.0, 5.0], [2.0, 3.0], [3.0, 4.0]], [2.0, 1.0, 2.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     line.save(f"{folder}/line.farthing")
+    ...     certify(farthing.load(f"{folder}/line.farthing"))
+    {0: 1, 1: 1}
     """
     core = _opened(data)
     tensors = container.loads(core._data)

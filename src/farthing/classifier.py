@@ -10,6 +10,7 @@ from farthing._validate import FarthingError, check_fraction, check_number
 from farthing.base import linear_coefficients
 from farthing.fitting import Learner, Table
 from farthing.model import Model
+from farthing.recalibration import refit_level
 from farthing.solvers import logistic_regression
 from farthing.tables import as_labels, as_weights
 from farthing.targets import Classes, tilted
@@ -95,11 +96,12 @@ class Classifier(Learner):
         text). With more classes it must be None.
     random_state : int, numpy RandomState or None
     callback : callable or None
-        Called once an epoch with a dict of epoch, loss and validation loss; training stops
-        where it returns True.
+        Called once an epoch (of Newton's method, an iteration) with a dict of epoch,
+        max_epochs, loss and validation_loss, None where there is none; training stops where
+        it returns True.
 
-    Under 1,000 rows training is in double precision and every step sees all of them, without
-    dropout, so that a row of weight 2 is two rows.
+    Under 1,000 rows training is in double precision and every step sees all of them, so that
+    a row of weight 2 is two rows.
 
     Attributes: ``model_``, ``classes_``, ``class_weight_`` (by ``classes_``),
     ``n_features_in_``, ``feature_names_in_`` (tables only), ``history_``; for ``hidden=()``
@@ -222,9 +224,10 @@ class Classifier(Learner):
             self.class_weight_ = np.array([float(given[label]) for label in classes])
         else:
             columns = target if self._several() else self._columns(target)
-            rows = np.average(columns, axis=0, weights=weight)
-            # A class that a teacher never sees has no rows to balance.
-            self.class_weight_ = 1 / (len(classes) * np.maximum(rows, 0.5 / len(target)))
+            share = np.average(columns, axis=0, weights=weight)
+            # A class that a teacher never sees counts as half a row.
+            share = np.where(share > 0, share, 0.5 / len(target))
+            self.class_weight_ = 1 / (len(classes) * share)
 
     def _columns(self, positive: np.ndarray) -> np.ndarray:
         """P(positive), (n,), as (n, 2) in the order of ``classes_``, of the same type."""
@@ -276,11 +279,24 @@ class Classifier(Learner):
         if odds.any():
             model.rescale_output(1.0, sign * (odds if self._several() else odds[1] - odds[0]))
 
+    def _restore_shares(self, rows, target, weight) -> None:
+        # The logarithms of the weights are what an optimum has taken on; a network that was
+        # stopped early and decays is about a tenth off, more than a calibration's prior allows.
+        if not np.log(self._tilt()).any():
+            return
+        outputs = self._objective().n_outputs
+        known = np.asarray(target).reshape(len(rows), -1)[:, -outputs:]
+        score = self._scorer().predict(rows)
+        level = refit_level(score, known[:, 0] if outputs == 1 else known, weight)
+        self.model_.rescale_output(1.0, level)
+        self._forget_scorer()
+
     def fit(self, X, y, sample_weight=None, *, eval_set=None, groups=None) -> Classifier:
         """Fits the network.
 
         X: (n, features), NaN means missing; y: (n,) labels of two classes or more, each of
-        two rows or more; sample_weight: (n,) or None, rows of weight 0 count as absent;
+        two rows or more; sample_weight: (n,) or None, rows of weight 0 count as absent, an
+        integer weight as that many rows;
         eval_set: (X, y) or (X, y, sample_weight), the search part; groups: (n,), rows of one
         group stay on one side of the split. Raises ValueError for NaN in y, one class only, a
         class of fewer than two rows, wrong lengths, and in X infinities, columns that are not
@@ -292,18 +308,23 @@ class Classifier(Learner):
         classes, index = as_labels(y, n)
         self._set_classes(classes)
         weight = as_weights(sample_weight, n)
-        counts = np.bincount(index, weights=None if weight is None else weight > 0)
-        if weight is not None:  # one row of weight 2 is two rows
-            counts = np.maximum(counts, np.bincount(index, weights=weight))
-        if counts.min() < 2:
-            label = classes.tolist()[int(counts.argmin())]
-            raise FarthingError(
-                f"y must have 2 rows or more of every class, got {int(counts.min())} of class "
-                f"{label!r}" + ("" if weight is None else "; rows of weight 0 count as absent")
-            )
+        self._check_counts(index, weight)
         target = self._code(index)
         self._set_class_weight(target, weight)
         return self._fit_table(table, target, weight, eval_set, groups)
+
+    def _check_counts(self, index: np.ndarray, weight: np.ndarray | None) -> None:
+        """Raises ValueError for a class of one row, where a weight may stand for several rows:
+        as many times as it is the smallest."""
+        rows = None if weight is None else weight / weight[weight > 0].min()
+        counts = np.bincount(index, weights=rows)
+        if counts.min() >= 2:
+            return
+        label = self.classes_.tolist()[int(counts.argmin())]
+        found = f"got {counts.min():.3g} of class {label!r}"
+        if weight is not None:
+            found += "; a row counts as often as its weight is the smallest, at weight 0 not at all"
+        raise FarthingError(f"y must have 2 rows or more of every class, {found}")
 
     def _solves(self, n_features: int) -> bool:
         constrained = self.monotone_constraints or self._penalty() or self.warm_start
@@ -314,11 +335,12 @@ class Classifier(Learner):
     def _solve(self, model, rows, target, weight) -> History:
         history = History()
 
-        def told(iteration: int, loss: float) -> None:
+        def told(iteration: int, loss: float) -> bool | None:
             history.train_loss.append(loss)
-            if self.callback is not None:
-                told = {"epoch": iteration, "max_epochs": None, "loss": loss}
-                self.callback({**told, "validation_loss": None})
+            if self.callback is None:
+                return None
+            epoch = {"epoch": iteration, "max_epochs": None}
+            return self.callback({**epoch, "loss": loss, "validation_loss": None}) is True
 
         l2 = NEWTON_L2 if self.l2 == "auto" else self.l2
         columns = model.encoder.positions(rows)

@@ -351,15 +351,19 @@ def distill(
         (their mean counts), or an array of predictions
         It is asked as it is, never refitted, on X in your own container. Predictions of
         shape (n, classes) are probabilities in the order of the sorted labels; shape (n,)
-        is P(positive) for a Classifier student, else values. A teacher's ``classes_``, where
-        it has them, must be the sorted labels or 0 and 1. An array cannot be asked about
-        new rows, so it allows no augmentation.
+        is P(positive) for a Classifier student of two classes, else values. A teacher's
+        ``classes_``, where it has them, must be the sorted labels or 0, 1, ... An array
+        cannot be asked about new rows, so it allows no augmentation.
     X : (n, features), y : (n,) or None
         The teacher sees all of X. Without y, alpha is 1 and the labels are the teacher's
-        ``classes_``, or 0 and 1.
+        ``classes_``, or 0, 1, ...
     student : unfitted Classifier or Regressor, or None
         Cloned. None: ``Classifier()``, or ``Regressor()`` where the teacher gives no
-        probabilities.
+        probabilities. Its class weights count each class by its share of the target, the
+        teacher's probabilities and y alike ("balanced": by the shares in y, without y in what
+        the teacher says), and are taken out of its probabilities again. A Regressor's loss
+        is that to y; the loss to the teacher is the squared error for "absolute", "huber" and
+        "quantile", whose answers are values to meet, and its own for the others.
     hidden : tuple of int or None
         Short for the student's hidden layers.
     columns : list or None
@@ -374,9 +378,10 @@ def distill(
     sample_weight, groups, validation : as in `Classifier.fit`
     random_state : int or None
 
-    Probabilities are clipped to [1/(2n), 1 - 1/(2n)]. Raises ValueError for a teacher that
-    returns NaN, other classes than y or a wrong number of rows, TypeError for one that cannot
-    be asked, before any training. Warns where the teacher ranks y worse than chance.
+    Probabilities are clipped to [1/(2n), 1 - 1/(2n)]; rows of weight 0 count as absent.
+    Raises ValueError for a teacher that returns NaN, other classes than y or a wrong number
+    of rows, TypeError for one that cannot be asked, before any training. Warns where the
+    teacher ranks y, or one of several classes, worse than chance.
 
     >>> import numpy as np, farthing
     >>> X = np.random.default_rng(0).normal(size=(500, 3))

@@ -344,7 +344,8 @@ class PiecewiseLinearEncoder:
         for start, stop in self._runs:
             part = out[:, start:stop]
             columns = self._position_of_column[start:stop]
-            np.subtract(positions[:, columns], self._bin_of_column[start:stop], out=part)
+            values = np.take(positions, columns, axis=1, mode="clip")
+            np.subtract(values, self._bin_of_column[start:stop], out=part)
             np.clip(part, 0, 1, out=part)
         # Written where they are 1 only: a feature may have hundreds of columns.
         for j in self._one_hot:

@@ -149,6 +149,10 @@ class Learner(Estimator):
     def _shift_prior(self, model: Model, sign: int) -> None:
         """sign -1 takes from the output what counting by class has added, +1 adds it."""
 
+    def _restore_shares(self, rows, target, weight) -> None:
+        """Gives the predictions on `rows` the shares of the classes, where counting by class
+        has moved them."""
+
     def _solves(self, n_features: int) -> bool:
         """Whether so many features are solved for rather than trained on."""
         return False
@@ -283,7 +287,7 @@ class Learner(Estimator):
         lesson = _Lesson(rows, target, weight, encode_first, candidates, strata)
         warm = self._warm_model(table, objective, rows.shape[1])
         model, history = self._learn(lesson, held_out, table, objective, loss, seed, warm)
-        self._install(model, seed, table)
+        self._adopt(model, seed, table, lesson, loss)
         self.history_ = history
         search_rows = len(held_out.rows)
         correction = None
@@ -296,12 +300,17 @@ class Learner(Estimator):
             lesson = lesson.joined(held_out, _labels(self._strata(held_out.target)))
             epochs = history.best_epoch + 1
             model, _ = self._learn(lesson, None, table, objective, loss, seed, warm, epochs)
-            self._install(model, seed, table)
+            self._adopt(model, seed, table, lesson, loss)
         if correction is not None:
             model.rescale_output(*correction)
             self._forget_scorer()
         self.training_ = {"rows": fitted_rows, "search_rows": search_rows}
         return self
+
+    def _adopt(self, model: Model, seed: int, table: Table, lesson: _Lesson, loss) -> None:
+        self._install(model, seed, table)
+        if self.calibrate and not (loss is None and self._solves(model.n_features)):
+            self._restore_shares(lesson.rows, lesson.target, lesson.weight)
 
     def _learn(
         self,

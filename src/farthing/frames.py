@@ -124,10 +124,13 @@ def learn_matrix(
         chosen = chosen_features(categorical_features, table.names, table.width)
     readers = {j: Vocabulary(table.label(j), argument) for j in chosen}
     matrix = table.read(readers, fitting=True)
-    if sample_weight is not None and len(sample_weight) != len(matrix):
-        raise FarthingError(
-            f"sample_weight must have {len(matrix)} values, one a row, got {len(sample_weight)}"
-        )
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight, np.float64)
+        if sample_weight.shape != (len(matrix),):
+            raise FarthingError(
+                f"sample_weight must have {len(matrix)} values, one a row, "
+                f"got shape {sample_weight.shape}"
+            )
     kept = {}
     for j, vocabulary in readers.items():
         column = matrix[:, j]
@@ -151,6 +154,10 @@ def _open(X, argument: str) -> _Table:
         raise TypeError(f"{argument} must be dense, got a sparse matrix; use {argument}.toarray()")
     if is_stream(X):
         return _Stream(X, argument)
+    if hasattr(type(X), "collect"):  # of a lazy frame
+        raise TypeError(
+            f"{argument} must be in memory, got {type(X).__name__}; use {argument}.collect()"
+        )
     names = column_names(X)
     return _Array(X, argument) if names is None else _Frame(X, argument, names)
 

@@ -6,8 +6,8 @@ unit u to unit v has the sign s_u s_v, one from a column that rises with a featu
 c the sign c s_v, one from a free feature any sign.  So s_u times unit u, and with it the
 output, never decreases in c times the feature.  A unit of direction +1 is convex, one of
 direction -1 acts as a concave one, -relu(-.), and one fed by units of the other direction,
-relu(b - sum), is bounded; with units of both directions in every hidden layer the network
-approximates every monotone function.
+relu(b - sum), is bounded.  One hidden layer adds up convex and concave functions of sums over
+the features; joint effects that level off at both ends need the bounded units of a second.
 """
 
 from __future__ import annotations

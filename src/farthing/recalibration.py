@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["PRIOR_DEVIATION", "refit_log", "refit_logit", "refit_softmax", "refit_value"]
+__all__ = [
+    "PRIOR_DEVIATION",
+    "refit_level",
+    "refit_log",
+    "refit_logit",
+    "refit_softmax",
+    "refit_value",
+]
 
 # How far from calibrated a network trained on a log-loss is taken to be before its search
 # rows are seen: slope and level each within 0.05, one standard deviation. A few thousand
@@ -152,6 +159,39 @@ def refit_softmax(
 
     change = _minimum(loss, slopes, _penalty(prior_deviation), classes + 1)
     return _positive(1 + change[0], change[1:] - change[0] * centre)
+
+
+def refit_level(
+    p: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None
+) -> float | np.ndarray:
+    """The intercept of the logit of `p`, (n,), or one a class of its logarithms, (classes,) for
+    (n, classes), that makes the mean probabilities those of `target`.
+
+    The maximum of the likelihood with the slope at 1, by the step that would be exact if all
+    rows were alike.
+
+    >>> import numpy as np
+    >>> p = np.array([0.1, 0.2, 0.4])
+    >>> b = refit_level(p, np.array([0.0, 1.0, 1.0]))
+    >>> round(float(np.mean(1 / (1 + np.exp(-b) * (1 - p) / p))), 6)
+    0.666667
+    """
+    p, target = np.asarray(p, np.float64), np.asarray(target, np.float64)
+    single = p.ndim == 1
+    if single:
+        p, target = np.column_stack([1 - p, p]), np.column_stack([1 - target, target])
+    z = np.log(np.maximum(p, _CLIP))
+    least = 0.5 / len(z)
+    wanted = np.maximum(np.average(target, axis=0, weights=weight), least)
+    change = np.zeros(z.shape[1])
+    for _ in range(_STEPS):
+        expected = np.exp(z + change)
+        expected /= expected.sum(axis=1, keepdims=True)
+        step = np.log(wanted / np.average(expected, axis=0, weights=weight))
+        change += step
+        if np.abs(step).max() < 1e-9:
+            break
+    return float(change[1] - change[0]) if single else change
 
 
 def refit_log(

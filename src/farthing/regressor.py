@@ -107,8 +107,11 @@ class Regressor(Learner):
                 f"{self.monotone_constraints!r}, {self.l1!r} and {self.group_l1!r}"
             )
 
+    def _positive_only(self) -> bool:
+        return self.loss in ("poisson", "gamma")
+
     def _objective(self) -> Objective:
-        if self.loss in ("poisson", "gamma"):
+        if self._positive_only():
             return Means(self.loss)
         return Values(self.loss, float(self.quantile), float(self.huber_delta))
 
@@ -118,7 +121,7 @@ class Regressor(Learner):
         return target
 
     def _check_sign(self, target: np.ndarray, argument: str) -> None:
-        if self.loss not in ("poisson", "gamma"):
+        if not self._positive_only():
             return
         wrong = target < 0 if self.loss == "poisson" else target <= 0
         if wrong.any():

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Scorer", "load"]
 
 _CHECKSUM = 8 + len('{"__metadata__":{"checksum":"')  # offset of its digits in the file
-_ACTIVATIONS = ("linear", "relu")
+_ACTIVATIONS = {0: "linear", 1: "relu", 5: "tanh", 6: "gelu", 7: "silu", 8: "sigmoid"}
 _LINKS = {0: "identity", 2: "sigmoid", 3: "softmax", 4: "log"}
 _KINDS = {1: "standardize", 2: "quantize", 3: "dense", 4: "encode_dense", 5: "link"}
+_KINDS |= {6: "table", 7: "activate", 8: "add"}
 _KIND_BEHIND = {
     "identity": "regression",
     "log": "regression",
@@ -238,7 +239,8 @@ class Scorer(_core.CoreScorer):
         """What the model is made of, as a JSON-able dict.
 
         ``layers``: for each, its shape (n, k), bits, the share of zero weights, the pattern in
-        which the file stores them, activation and packed bytes; ``depth`` of an integer layer is
+        which the file stores them, activation (``table``: any, between 8-bit integers), the
+        layer whose output it ``adds``, if any, and packed bytes; ``depth`` of an integer layer is
         how many pair products add up in 16 bits; the ``table_bytes`` of a first layer fused with
         the encoding stay the same whatever its zeros.  ``median_for_missing`` lists the features
         whose NaN takes a fixed value because training had no NaN there.
@@ -251,7 +253,7 @@ class Scorer(_core.CoreScorer):
             "n_features": self.n_features,
             "n_outputs": self.n_outputs,
             "input": _KINDS[operations[0]["kind"]],
-            "layers": [_layer(o, names) for o in operations if _KINDS[o["kind"]].endswith("dense")],
+            "layers": _layers(operations, names),
             "link": self._link,
             "median_for_missing": [names[i] for i in self._filled()],
             "isa": self._isa,
@@ -282,6 +284,21 @@ def _objects(column: Any) -> list[Any]:
         cells = zip(column.tolist(), missing, strict=True)
         return [None if gone else cell for cell, gone in cells]
     return column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
+
+
+def _layers(operations: list[dict[str, Any]], names: Sequence[str | int]) -> list[dict[str, Any]]:
+    layers = []
+    for operation in operations:
+        kind = _KINDS[operation["kind"]]
+        if kind.endswith("dense"):
+            layers.append(_layer(operation, names))
+        elif kind == "activate":
+            layers[-1]["activation"] = _ACTIVATIONS[operation["activation"]]
+        elif kind == "table":
+            layers[-1]["activation"] = "table"
+        elif kind == "add":
+            layers[-1]["adds"] = operations[operation["source"]]["name"]
+    return layers
 
 
 def _layer(operation: dict[str, Any], names: Sequence[str | int]) -> dict[str, Any]:

@@ -68,16 +68,16 @@ def logistic_regression(
     target: np.ndarray,
     weight: np.ndarray | None = None,
     l2: float = 0.0,
-    told: Callable[[int, float], None] | None = None,
+    told: Callable[[int, float], bool | None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Coefficients (outputs, k), intercepts (outputs,) and the loss after every iteration.
 
     X: (n, k); target: (n, outputs), labels or probabilities: one output behind a sigmoid, or
     one a class behind a softmax; weight: (n,) >= 0 or None; told: called with the number of
-    the iteration and its loss.  Newton's method with halved steps (iteratively reweighted
-    least squares: McCullagh and Nelder, "Generalized Linear Models", 1989, 2.5; Böhning,
-    "Multinomial logistic regression algorithm", 1992).  Separable rows with l2=0 have no
-    optimum: the coefficients are those after 100 iterations.
+    the iteration and its loss, and may answer True to stop there.  Newton's method with halved
+    steps (iteratively reweighted least squares: McCullagh and Nelder, "Generalized Linear
+    Models", 1989, 2.5; Böhning, "Multinomial logistic regression algorithm", 1992).  Separable
+    rows with l2=0 have no optimum: the coefficients are those after 100 iterations.
 
     >>> X = np.array([[-1.0], [-1.0], [1.0], [1.0]])
     >>> w, b, losses = logistic_regression(X, np.array([[0.0], [1.0], [1.0], [1.0]]), l2=0.1)
@@ -99,10 +99,9 @@ def logistic_regression(
         if loss <= before:
             theta = theta + factor * step
         losses.append(min(loss, before))
-        if told is not None:
-            told(iteration + 1, losses[-1])
-        if not loss < before:
-            break  # nothing is left but rounding
+        stop = told is not None and told(iteration + 1, losses[-1])
+        if stop or not loss < before:  # or nothing is left but rounding
+            break
         loss, gradient, curvature = problem.derivatives(theta)
         if np.abs(gradient).max() <= _TOLERANCE:
             break

@@ -59,7 +59,8 @@ def stream_names(X: Any) -> list | None:
         names = getattr(getattr(X, attribute, None), "names", None)
         if names is not None and not callable(names):
             return list(names)
-    if hasattr(type(X), "__arrow_c_schema__"):
-        return list(_pyarrow(X).schema(X).names)
+    for told in (X, getattr(X, "schema", None)):
+        if hasattr(type(told), "__arrow_c_schema__"):
+            return list(_pyarrow(X).schema(told).names)
     names = getattr(X, "columns", None)
     return None if names is None or callable(names) else list(names)

@@ -65,7 +65,7 @@ class Objective:
     def scaled(self, model: Model, target, weight=None, fitted: bool = False):
         """A context in which `model` trains on targets of a handy scale.
 
-        Gives the function that scales targets, float32; on exit the model's output is in the
+        Gives the function that scales targets; on exit the model's output is in the
         units of ``target`` again.  An unfitted model starts at the best constant; fitted: it
         already answers in those units on entry, and goes on from there.
         """
@@ -114,11 +114,12 @@ class Classes(Objective):
             target = np.asarray(target, np.float64)
             # A temperature's target has the teacher's columns first: y's decide.
             columns = target.reshape(len(target), -1)[:, -self.n_outputs :]
+            share = np.average(columns, axis=0, weights=weight)
             least = 0.5 / len(target)
-            share = np.clip(np.average(columns, axis=0, weights=weight), least, 1 - least)
+            share = np.where(share <= 0, least, np.where(share >= 1, 1 - least, share))
             logit = np.log(share / (1 - share)) if self.n_outputs == 1 else np.log(share)
             model.layers[-1].bias[:] = logit
-        yield lambda values: np.asarray(values, np.float32)
+        yield lambda values: values
 
     def calibration(self, score, known, weight=None):
         refit = refit_logit if self.n_outputs == 1 else refit_softmax
@@ -167,7 +168,7 @@ class Values(Objective):
         else:
             model.layers[-1].bias[:] = self._location((known - mean) / deviation, weight)
         try:
-            yield lambda values: np.float32((np.asarray(values, np.float64) - mean) / deviation)
+            yield lambda values: (np.asarray(values, np.float64) - mean) / deviation
         finally:
             model.rescale_output(deviation, mean)
 
@@ -236,7 +237,7 @@ class Means(Objective):
         if fitted:
             model.rescale_output(1.0, -np.log(mean))
         try:
-            yield lambda values: np.float32(np.asarray(values, np.float64) / mean)
+            yield lambda values: np.asarray(values, np.float64) / mean
         finally:
             model.rescale_output(1.0, np.log(mean))
 
@@ -275,7 +276,7 @@ class _Logarithms(Objective):
             columns = values.reshape(len(values), -1)
             columns[:, 0] -= level
             columns[:, 1:] *= np.exp(-level)
-            return values.astype(np.float32)
+            return values
 
         model.rescale_output(1.0, -level if fitted else 0.0)
         try:

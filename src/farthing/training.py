@@ -24,44 +24,11 @@ __all__ = [
     "History",
     "draw_seed",
     "split_search",
-    "standardized_target",
     "train",
 ]
 
 # With a penalty, what is zero in this last share of the steps stays zero, and the others settle.
 HELD_SHARE = 0.25
-
-
-@contextmanager
-def standardized_target(
-    model: Model, target, weight=None, fitted: bool = False
-) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-    """Lets a model with identity link train on a target of mean 0 and deviation 1.
-
-    Gives the function that scales targets; on exit the model's output is in the units of
-    ``target`` (rows,) again.  fitted: the model already answers in those units on entry.
-    With a sigmoid link targets stay as they are, and an unfitted model starts at the log
-    odds of the mean target.
-    """
-    target = np.asarray(target, np.float64)
-    mean = np.average(target, weights=weight)
-    if model.link == "sigmoid":
-        if not fitted:
-            least = 0.5 / len(target)
-            share = np.clip(mean, least, 1 - least)
-            model.layers[-1].bias[:] = np.log(share / (1 - share))
-        yield lambda values: np.asarray(values, np.float32)
-        return
-    deviation = np.sqrt(np.average((target - mean) ** 2, weights=weight))
-    # A constant target, or one whose spread is only the rounding of its mean.
-    if not deviation > abs(mean) * 1e-12:
-        deviation = 1.0
-    if fitted:
-        model.rescale_output(1 / deviation, -mean / deviation)
-    try:
-        yield lambda values: np.float32((np.asarray(values, np.float64) - mean) / deviation)
-    finally:
-        model.rescale_output(deviation, mean)
 
 
 @dataclass
@@ -226,7 +193,7 @@ def train(
     probabilities in [0, 1] for loss="binary" (cross-entropy is linear in them: training on
     alpha x teacher + (1 - alpha) x label is training on the two losses so blended), values
     for "squared".
-    loss: "binary", "squared", or a function like those in `farthing.losses`, whose targets
+    loss: a name in `farthing.losses.LOSSES`, or a function like those there, whose targets
     may have any number of columns.
     sample_weight: (rows,), >= 0; their scale does not matter.
     validation: (X, target, weight or None), the search part: after each epoch its loss is

@@ -1,10 +1,12 @@
 /* Random models for the tests: described plainly, written to a file, and scored by a direct
- * calculation from docs/file-format.md that shares nothing with the core but the link. */
+ * calculation from docs/file-format.md that shares nothing with the core but the link
+ * and the activations. */
 #ifndef FT_TESTS_NETWORK_H
 #define FT_TESTS_NETWORK_H
 
 #include "check.h" /* first: it asks for POSIX */
 
+#include "activation.h"
 #include "build_file.h"
 #include "link.h"
 #include "model.h"
@@ -27,6 +29,8 @@ typedef struct network_shape {
     uint32_t weight_max; /* 0: the largest that bits allow */
     uint32_t last_relu;  /* float models: ReLU in the last layer too */
     uint32_t categories; /* 1: some features of an encoder are categorical, 2: some embedded */
+    uint32_t activation; /* of the hidden layers: 0 for ReLU, FT_TANH to FT_LOGISTIC */
+    uint32_t residual;   /* hidden layers add an output of their width: the one before, the first */
 } network_shape;
 
 typedef struct network_layer {
@@ -34,6 +38,10 @@ typedef struct network_layer {
     float *weight; /* [n][k]: float, or integer values */
     uint8_t *scales;
     float *mult, *add; /* add is the bias of a float layer */
+    uint8_t *table;    /* of an integer layer with another activation than ReLU */
+    uint32_t activation;
+    int source;        /* the layer whose output it adds; -1 for none */
+    float factors[3];
 } network_layer;
 
 typedef struct network {
@@ -124,7 +132,20 @@ static inline void network_layer_new(network *net, uint32_t i, uint32_t k, uint6
     network_layer *l = &net->layers[i];
     *l = (network_layer){n, k, shape->bits[i], shape->group[i], shape->storage[i],
                          shape->amax ? !last : !last || shape->last_relu,
-                         .amax_in = shape->amax, .amax_out = last ? 0 : shape->amax};
+                         .amax_in = shape->amax, .amax_out = last ? 0 : shape->amax,
+                         .activation = last ? 0 : shape->activation, .source = -1};
+    if (l->activation)
+        l->relu = 0;
+    if (shape->amax && l->activation) {
+        l->table = malloc(256);
+        for (uint32_t j = 0; j < 256; j++)
+            l->table[j] = (uint8_t)random_below(seed, shape->amax + 1);
+    }
+    for (int source = (int)i - 1; shape->residual && !last && source >= 0; source--)
+        if (shape->outputs[source] == n && (l->source < 0 || (source == 0 && shape->residual == 2)))
+            l->source = source;
+    for (int j = 0; j < 3 && l->source >= 0; j++)
+        l->factors[j] = j < 2 ? random_float(seed, -0.2f, 1) : random_float(seed, -20, 20);
     const size_t count = (size_t)n * k, groups = l->group ? (k + l->group - 1) / l->group : 0;
     l->weight = random_floats(seed, count, -1, 1);
     if (l->bits != 32) {
@@ -188,6 +209,7 @@ static inline void network_free(network *net) {
         free(net->layers[i].scales);
         free(net->layers[i].mult);
         free(net->layers[i].add);
+        free(net->layers[i].table);
     }
 }
 
@@ -285,8 +307,8 @@ static inline void network_add_categories(file_builder *b, const network *net, u
 /* The tensors of the model; `b` holds them until file_builder_free. */
 static inline void network_tensors(const network *net, file_builder *b) {
     const network_shape *shape = &net->shape;
-    uint8_t ops[(MAX_LAYERS + 2) * 32] = {0};
-    uint32_t count = 0;
+    uint8_t ops[(3 * MAX_LAYERS + 2) * 32] = {0};
+    uint32_t count = 0, ends[MAX_LAYERS];
     b->count = 0;
     file_add(b, "ops", FT_U8, sizeof ops, 0, ops);
     if (shape->input != FT_OP_ENCODE_DENSE) {
@@ -320,6 +342,26 @@ static inline void network_tensors(const network *net, file_builder *b) {
         if (l->bits != 32)
             network_add(b, name, "mult", FT_F32, l->n, 0, l->mult);
         network_add(b, name, l->bits == 32 ? "bias" : "add", FT_F32, l->n, 0, l->add);
+        file_record more = {.inputs = l->n, .outputs = l->n, .amax_in = l->amax_out,
+                            .amax_out = l->amax_out};
+        if (l->activation) {
+            more.kind = l->table ? FT_OP_TABLE : FT_OP_ACTIVATE;
+            more.tensor = l->table ? b->count : 0;
+            more.activation = l->table ? 0 : l->activation;
+            file_record_write(&more, ops + 32 * count++);
+            if (l->table)
+                network_add(b, name, "table", FT_U8, 256, 0, l->table);
+        }
+        if (l->source >= 0) {
+            more.kind = FT_OP_ADD;
+            more.tensor = l->amax_out ? b->count : 0;
+            more.activation = 0;
+            more.reserved = ends[l->source];
+            file_record_write(&more, ops + 32 * count++);
+            if (l->amax_out)
+                network_add(b, name, "residual", FT_F32, 3, 0, l->factors);
+        }
+        ends[i] = count - 1;
     }
     const uint32_t outputs = network_outputs(net);
     const file_record link = {.kind = FT_OP_LINK, .inputs = outputs, .outputs = outputs,
@@ -436,29 +478,44 @@ static inline float network_output(const network_layer *l, uint32_t n, const flo
         y = scaled + l->add[n];
     }
     if (l->amax_out)
-        return network_clamp(rintf(y), (float)l->amax_out);
+        y = network_clamp(rintf(y), (float)l->amax_out);
+    if (l->table)
+        y = l->table[(uint32_t)y];
+    else if (l->activation)
+        ft_activate(l->activation, 1, &y);
     return l->relu && !(y > 0) ? 0 : y;
+}
+
+/* A value with what the layer adds to it. */
+static inline float network_add_source(const network_layer *l, float y, float added) {
+    if (!l->amax_out)
+        return y + added;
+    const float own = y * l->factors[0], other = added * l->factors[1], sum = own + other;
+    return rintf(network_clamp(sum + l->factors[2], (float)l->amax_out));
 }
 
 /* The values before the link, of one row. */
 static inline void network_logits(const network *net, const float *x, float *z) {
     size_t room = network_outputs(net) + (size_t)net->shape.features * (MAX_BINS_TESTED + 1);
-    for (uint32_t i = 0; i < net->shape.layers; i++)
-        room += net->layers[i].n;
-    float *values = malloc(room * sizeof *values), *next = malloc(room * sizeof *next);
+    float *values = malloc(room * sizeof *values), *outputs[MAX_LAYERS];
     if (net->shape.input == FT_OP_ENCODE_DENSE)
         network_encode(net, x, values);
     else
         network_input(net, x, values);
     for (uint32_t i = 0; i < net->shape.layers; i++) {
         const network_layer *l = &net->layers[i];
-        for (uint32_t n = 0; n < l->n; n++)
-            next[n] = network_output(l, n, values, i ? NULL : net->joined);
-        memcpy(values, next, l->n * sizeof *next);
+        outputs[i] = malloc(l->n * sizeof **outputs);
+        for (uint32_t n = 0; n < l->n; n++) {
+            outputs[i][n] =
+                network_output(l, n, i ? outputs[i - 1] : values, i ? NULL : net->joined);
+            if (l->source >= 0)
+                outputs[i][n] = network_add_source(l, outputs[i][n], outputs[l->source][n]);
+        }
     }
-    memcpy(z, values, network_outputs(net) * sizeof *z);
+    memcpy(z, outputs[net->shape.layers - 1], network_outputs(net) * sizeof *z);
+    for (uint32_t i = 0; i < net->shape.layers; i++)
+        free(outputs[i]);
     free(values);
-    free(next);
 }
 
 static inline void network_scores(const network *net, const float *x, size_t rows, float *scores) {

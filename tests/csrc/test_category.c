@@ -73,7 +73,7 @@ static void test_embedding(void) {
     set_byte("dense0.embedding", 3, 128);
     expect("tensor 'dense0.embedding': value 3 is 128, at most 127 is allowed");
     const network_shape is_float = {"float", FT_OP_ENCODE_DENSE, FEATURES, 0, 1, {2}, {32}, {0},
-                                    {0}, FT_EXP, 0, 0, 0, 2};
+                                    {0}, FT_EXP, 0, 0, 0, 2, 0, 0};
     begin_categorical(&is_float);
     expect_valid("float");
     set_float("dense0.embedding", 2, INFINITY);
@@ -126,7 +126,7 @@ static void test_values(void) {
 static void begin_single(uint32_t amax, uint32_t categories, uint32_t dim, const uint8_t *rows,
                          const int8_t *weights) {
     const network_shape shape = {"single", FT_OP_ENCODE_DENSE, 1, amax, 1, {1}, {8}, {0}, {0},
-                                 FT_LINEAR, 0, 0, 0, 0};
+                                 FT_LINEAR, 0, 0, 0, 0, 0, 0};
     const int32_t none = 0, counts = (int32_t)categories + 1, dims = (int32_t)dim;
     const float fill = 0, mult = 1, add = 0;
     float *values = malloc((categories + 1) * sizeof *values);
