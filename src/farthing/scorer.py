@@ -20,7 +20,7 @@ _CHECKSUM = 8 + len('{"__metadata__":{"checksum":"')  # offset of its digits in 
 _ACTIVATIONS = {0: "linear", 1: "relu", 5: "tanh", 6: "gelu", 7: "silu", 8: "sigmoid"}
 _LINKS = {0: "identity", 2: "sigmoid", 3: "softmax", 4: "log"}
 _KINDS = {1: "standardize", 2: "quantize", 3: "dense", 4: "encode_dense", 5: "link"}
-_KINDS |= {6: "table", 7: "activate", 8: "add"}
+_KINDS |= {6: "table", 7: "activate", 8: "add", 9: "periodic"}
 _KIND_BEHIND = {
     "identity": "regression",
     "log": "regression",
