@@ -142,6 +142,11 @@ class Learner(Estimator):
         """What a split keeps the shares of, (n,), from a coded target."""
         return self._objective().strata(target)
 
+    def _label_strata(self, known: np.ndarray) -> np.ndarray | None:
+        """The stratum of every row by its label, integers, where y are labels."""
+        strata = self._strata(known)
+        return None if strata is None else strata.astype(np.intp)
+
     def _class_weighted(self, target, weight) -> tuple[np.ndarray, np.ndarray | None]:
         """Target and weight under which the loss counts by class."""
         return target, weight
@@ -251,7 +256,7 @@ class Learner(Estimator):
             held_out,
             table=table,
             seed=seed,
-            strata=at(_labels(self._strata(target)), fit),
+            strata=at(self._label_strata(target), fit),
         )
 
     def _fit_rows(
@@ -295,7 +300,7 @@ class Learner(Estimator):
             correction = self._rescale(refit, held_out.rows, held_out.known, held_out.weight)
         fitted_rows = encode_first or len(lesson.rows)
         if self.refit and search_rows and history.best_epoch is not None:
-            lesson = lesson.joined(held_out, _labels(self._strata(held_out.target)))
+            lesson = lesson.joined(held_out, self._label_strata(held_out.known))
             epochs = history.best_epoch + 1
             model, _ = self._learn(lesson, None, table, objective, loss, seed, warm, epochs)
             self._install(model, seed, table)
@@ -447,11 +452,6 @@ class Learner(Estimator):
         else:
             vars(self).pop("feature_names_in_", None)
         self._forget_scorer()
-
-
-def _labels(strata: np.ndarray | None) -> np.ndarray | None:
-    """The strata of labels, which are whole, as integers."""
-    return None if strata is None else strata.astype(np.intp)
 
 
 def _settle(model: Model) -> None:
