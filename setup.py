@@ -63,6 +63,8 @@ class BuildCore(build_ext):
             whole = str(Path(self.build_temp) / "farthing.o")
             self.spawn(["ld", "-r", "-x", "-o", whole, *objects])
             objects = [whole]
+        # An archive that is there would keep its old members.
+        (target / "lib/libfarthing.a").unlink(missing_ok=True)
         self.compiler.create_static_lib(objects, "farthing", output_dir=str(target / "lib"))
         (target / "include").mkdir(exist_ok=True)
         shutil.copy(ROOT / "csrc/farthing.h", target / "include")

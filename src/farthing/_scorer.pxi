@@ -100,13 +100,6 @@ cdef class CoreScorer:
             return [c.values[i] for i in range(c.count)]
         return [c.text[c.offsets[i]:c.offsets[i + 1]].decode() for i in range(c.count)]
 
-    def _code(self, size_t column, text):
-        """What stands for a text in a row of numbers; whatever is no text, or belongs to a feature
-        without texts, stays as it is."""
-        if isinstance(text, str) and column < self.features and takes_text(self.model, column):
-            return code_of(&self.model.categories[column], text)
-        return text
-
 
 cdef dict operation(const ft_op *op):
     fields = {
