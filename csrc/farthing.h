@@ -40,6 +40,12 @@ FT_API ft_status ft_open_memory(const void *data, size_t size, ft_model **out);
  * On failure nothing has been written to `scores`. */
 FT_API ft_status ft_predict(const ft_model *model, const float *x, size_t rows, float *scores);
 
+/* The value that stands for a text in x: of a feature whose categories are texts, *code is
+ * 0, 1, ... for a known one, -1 for any other.  A text is UTF-8, compared byte by byte.
+ * FT_ERR_ARGUMENT where there is no such feature, or where its values are numbers, categories or
+ * not: those go into x as they are. */
+FT_API ft_status ft_category(const ft_model *model, size_t feature, const char *text, float *code);
+
 FT_API size_t ft_features(const ft_model *model);
 FT_API size_t ft_outputs(const ft_model *model);
 

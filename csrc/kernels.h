@@ -37,6 +37,13 @@ typedef enum ft_store {
     FT_STORE_F32  /* float(sum) * mult + add, then max(., 0) if relu */
 } ft_store;
 
+/* Nearest integer, ties to even, for 0 <= v <= 255: above 2^23 a float's spacing is 1, so
+ * the addition rounds, in the default mode, and the subtraction is exact. */
+static inline float ft_round_even(float v) {
+    const float shift = 12582912.0f; /* 2^23 + 2^22 */
+    return (v + shift) - shift;
+}
+
 /* Columns of the panel that starts where `left` padded columns are left. */
 static inline size_t ft_panel_width(size_t nr, size_t left) {
     while (nr > left) nr /= 2;
@@ -105,7 +112,15 @@ typedef size_t ft_find_infinity_fn(const float *x, size_t count);
  * over a feature's bins is then amax * S[t] + rne(v) * W[t], S the sum of the weights of the
  * bins before t, so each bin is one table row of int16 pairs (S, W).  Where a feature
  * has no bins (a constant column) its one row is 0.  A learnt missing input has a row of
- * its own before those of its feature's bins. */
+ * its own before those of its feature's bins.
+ *
+ * A categorical feature has one table row a category, one for any other value and, where it is
+ * learnt, one for missing; each holds all that the feature adds to the sum: in integers
+ * amax * S + r with 0 <= r < amax, the pair (S, r), with the code amax | 1 << 16 for all of them,
+ * in float with the value 1.  That code is the feature's missing_pair or missing_value.  `row` is
+ * the last of its rows, so that none lies before that of x; the scale there is NaN, which takes
+ * every x off the way of the numbers. */
+
 typedef struct ft_encoder_feature {
     uint32_t column; /* of x */
     uint32_t row;    /* table row of the first bin */
@@ -120,6 +135,31 @@ typedef struct ft_bin {
     float low, scale;
 } ft_bin;
 
+typedef struct ft_categorical {
+    uint32_t rows;  /* of the table; 0: the feature is numeric */
+    uint32_t first; /* the row of the first category */
+    uint32_t count; /* of categories; row first + count is that of any other value */
+    uint32_t dim;   /* of its embedding; 0: none */
+    float *values;  /* [count], increasing; NULL: 0, 1, ..., count - 1 */
+} ft_categorical;
+
+/* The table row of an x that is not NaN. */
+static inline uint32_t ft_category_row(const ft_categorical *c, float x) {
+    const uint32_t other = c->first + c->count;
+    uint32_t low = 0, high = c->count;
+    if (!c->values) {
+        if (!(x >= 0.0f && x < (float)high)) return other;
+        low = (uint32_t)x;
+        return (float)low == x ? c->first + low : other;
+    }
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (c->values[middle] < x) low = middle + 1;
+        else high = middle;
+    }
+    return low < c->count && c->values[low] == x ? c->first + low : other;
+}
+
 typedef struct ft_encoder {
     uint32_t features;           /* columns of x */
     uint32_t used, rows;         /* features with a table row; table rows in all */
@@ -127,6 +167,7 @@ typedef struct ft_encoder {
     ft_bin *bin;                 /* [rows] */
     float *inner; /* the lows of each feature's bins 1.., padded with NaN to blocks of 16: no
                      x reaches it, +inf included */
+    ft_categorical *categorical; /* [used]; NULL where every feature is numeric */
 } ft_encoder;
 
 typedef struct ft_encoded {

@@ -8,6 +8,9 @@
  * float32: <= 1 ulp, non-decreasing, the same bits everywhere. */
 float ft_sigmoid(float z);
 
+/* exp(z), likewise: infinite above float32's range, subnormal and then 0 below it. */
+float ft_exp(float z);
+
 /* Probabilities of `classes` logits: maximum subtracted, summed in order, in double. */
 void ft_softmax(const float *z, size_t classes, float *p);
 

@@ -20,6 +20,9 @@ typedef struct ft_loader {
 const ft_tensor *ft_load_tensor(ft_loader *loader, const char *owner, const char *part,
                                 ft_dtype dtype, uint32_t dims, uint64_t n, uint64_t k);
 
+/* Whether the next tensor has that name: some are there only where a model needs them. */
+int ft_next_is(const ft_loader *loader, const char *owner, const char *part);
+
 /* Reads and checks the list of operations: fills the fields of their records and their names. */
 ft_status ft_load_ops(ft_loader *loader, ft_model *model);
 
@@ -39,8 +42,17 @@ void ft_free_weights(ft_weights *w);
 ft_status ft_load_op(ft_loader *loader, ft_model *model, ft_op *op);
 void ft_free_op(ft_op *op);
 
-/* Reads feature names and info; no tensor may be left. */
+/* Reads feature names, categories and info; no tensor may be left. */
 ft_status ft_load_text(ft_loader *loader, ft_model *model);
+
+/* Texts, one after the other in the U8 tensor `<owner>.text`, text i the bytes from offset i to
+ * i + 1 of `<owner>.offsets` I32 [count + 1]: UTF-8 without a NUL.  `what` names one of them. */
+ft_status ft_load_texts(ft_loader *loader, const char *owner, const char *what, uint32_t count,
+                        char **text, uint32_t **offsets);
+
+/* Reads the categories of every categorical feature of the first layer. */
+ft_status ft_load_categories(ft_loader *loader, ft_model *model);
+void ft_free_categories(ft_model *model);
 
 /* Lays out the scratch of a call. */
 ft_status ft_plan(ft_model *model);

@@ -19,7 +19,10 @@ static size_t bytes_of(const ft_op *op) {
         floats = 3 * (size_t)op->inputs;
     else if (op->kind == FT_OP_ENCODE_DENSE)
         floats = op->inputs + 2 * (size_t)e->rows + 8 * (size_t)e->used +
-                 2 * (size_t)op->encoded.n_padded; /* a bin is two, a feature eight */
+                 2 * (size_t)op->encoded.n_padded + /* a bin is two, a feature eight */
+                 (e->categorical ? 6 * (size_t)e->used : 0);
+    else if (op->kind == FT_OP_TABLE)
+        floats = 64;
     else if (op->kind == FT_OP_DENSE)
         floats = op->bits == 32 ? op->dense_f32.n_padded : 2 * (size_t)op->dense.n_padded;
     return floats * sizeof(float) + op->dense.bytes + op->dense_f32.bytes + op->encoded.bytes;
@@ -89,6 +92,7 @@ void ft_close(ft_model *model) {
     for (uint32_t i = 0; i < model->ops_count && model->ops; i++)
         ft_free_op(&model->ops[i]);
     ft_workspaces_free(model);
+    ft_free_categories(model);
     ft_free(model->names);
     ft_free(model->name_offsets);
     ft_free(model->info);

@@ -1,3 +1,4 @@
+/* The list of operations: read, and checked for being a model. */
 #include "bytes.h"
 #include "error.h"
 #include "load.h"
@@ -8,49 +9,6 @@
 #include <stdlib.h>
 
 #define RECORD_BYTES 32
-
-static const char *const DTYPE_NAMES[] = {
-    [FT_U8] = "U8", [FT_I8] = "I8", [FT_I32] = "I32", [FT_F32] = "F32"};
-
-typedef struct shape_text {
-    char text[64];
-} shape_text;
-
-static shape_text describe(ft_dtype dtype, uint32_t dims, uint64_t n, uint64_t k) {
-    shape_text s;
-    if (n == FT_ANY)
-        snprintf(s.text, sizeof s.text, "%s [any]", DTYPE_NAMES[dtype]);
-    else if (dims == 1)
-        snprintf(s.text, sizeof s.text, "%s [%" PRIu64 "]", DTYPE_NAMES[dtype], n);
-    else
-        snprintf(s.text, sizeof s.text, "%s [%" PRIu64 ", %" PRIu64 "]", DTYPE_NAMES[dtype], n, k);
-    return s;
-}
-
-const ft_tensor *ft_load_tensor(ft_loader *loader, const char *owner, const char *part,
-                                ft_dtype dtype, uint32_t dims, uint64_t n, uint64_t k) {
-    char name[FT_NAME_MAX + 1];
-    snprintf(name, sizeof name, "%s%s%s", owner, *owner ? "." : "", part);
-    if (loader->next >= loader->file->count) {
-        ft_fail(FT_ERR_FORMAT, "tensor '%s' is missing", name);
-        return NULL;
-    }
-    const ft_tensor *t = &loader->file->tensors[loader->next];
-    if (strcmp(t->name, name) != 0) {
-        ft_fail(FT_ERR_FORMAT, "tensor '%s' is missing: tensor %" PRIu32 " is '%s'", name,
-                loader->next, t->name);
-        return NULL;
-    }
-    if (t->dtype != dtype || t->dims != dims || (n != FT_ANY && t->shape[0] != n) ||
-        (dims == 2 && t->shape[1] != k)) {
-        ft_fail(FT_ERR_FORMAT, "tensor '%s': is %s, expected %s", name,
-                describe(t->dtype, t->dims, t->shape[0], t->shape[1]).text,
-                describe(dtype, dims, n, k).text);
-        return NULL;
-    }
-    loader->next++;
-    return t;
-}
 
 /* An operation with its place in the list. */
 typedef struct entry {
@@ -77,13 +35,34 @@ static ft_status refuse_chain(entry e, const char *field, uint32_t value, const 
                    value, before, expected);
 }
 
-/* kind 4, or kind 1 or 2 and kind 3; any number of kind 3; kind 5. */
+static bool is_layer(const ft_op *op) {
+    return op->kind == FT_OP_DENSE || op->kind == FT_OP_ENCODE_DENSE;
+}
+
+/* A layer is kind 3 or 4 and what changes its output in place: kind 6 or 7, then kind 8.  The
+ * last one has nothing of that. */
+static ft_status check_middle(entry e) {
+    const uint32_t kind = e.op->kind;
+    if (kind != FT_OP_DENSE && !ft_is_in_place(e.op))
+        return refuse(e, "kind", kind, "3 (dense), 6, 7 or 8 in the middle");
+    if (kind == FT_OP_DENSE)
+        return FT_OK;
+    if (e.index + 2 == e.count)
+        return refuse(e, "kind", kind, "3 or 4 before the link");
+    if (kind != FT_OP_ADD && !is_layer(e.before))
+        return refuse(e, "kind", kind, "3 or 8 here: 6 and 7 follow 3 or 4");
+    return e.before->kind >= FT_OP_DENSE && e.before->kind != FT_OP_ADD
+               ? FT_OK
+               : refuse(e, "kind", kind, "3 here: 8 follows 3, 4, 6 or 7");
+}
+
+/* kind 4, or kind 1 or 2 and kind 3; any number of layers; kind 5. */
 static ft_status check_order(entry e) {
     const uint32_t kind = e.op->kind;
     if (e.index == e.count - 1)
         return kind == FT_OP_LINK ? FT_OK : refuse(e, "kind", kind, "5 (link) at the end");
     if (e.index > 0)
-        return kind == FT_OP_DENSE ? FT_OK : refuse(e, "kind", kind, "3 (dense) in the middle");
+        return check_middle(e);
     if (kind == FT_OP_ENCODE_DENSE)
         return FT_OK;
     if (kind != FT_OP_STANDARDIZE && kind != FT_OP_QUANTIZE)
@@ -141,6 +120,10 @@ static ft_status check_integer_layer(entry e) {
     }
     if (!is_amax(op->amax_out))
         return refuse(e, "amax_out", op->amax_out, "127 or 255 before the last integer layer");
+    if (op[1].kind == FT_OP_TABLE)
+        return op->activation == FT_LINEAR
+                   ? FT_OK
+                   : refuse(e, "activation", op->activation, "0 (none) before a table");
     if (op->activation != FT_RELU)
         return refuse(e, "activation", op->activation, "1 (ReLU) before the last integer layer");
     return FT_OK;
@@ -162,12 +145,60 @@ static ft_status check_layer(entry e) {
                : refuse_chain(e, "amax_in", op->amax_in, "amax_out", e.before->amax_out);
 }
 
+/* Kinds 6 to 8: what they change in place must fit them. */
+static ft_status check_in_place(entry e) {
+    const ft_op *op = e.op;
+    const bool is_float = op->kind == FT_OP_ACTIVATE ||
+                          (op->kind == FT_OP_ADD && e.before->amax_out == 0);
+    if (op->outputs != op->inputs)
+        return refuse(e, "outputs", op->outputs, "as many as inputs");
+    if (op->amax_in != e.before->amax_out)
+        return refuse_chain(e, "amax_in", op->amax_in, "amax_out", e.before->amax_out);
+    if (op->kind == FT_OP_TABLE && op->amax_in == 0)
+        return refuse(e, "amax_in", 0, "127 or 255: a table follows an integer layer");
+    if (op->kind == FT_OP_ACTIVATE && op->amax_in != 0)
+        return refuse(e, "amax_in", op->amax_in, "0: activations follow a float layer");
+    if (!is_float && !is_amax(op->amax_out))
+        return refuse(e, "amax_out", op->amax_out, "127 or 255");
+    if (op->kind == FT_OP_ACTIVATE) {
+        if (op->activation < FT_TANH || op->activation > FT_LOGISTIC)
+            return refuse(e, "activation", op->activation,
+                          "5 (tanh), 6 (GELU), 7 (SiLU) or 8 (sigmoid)");
+        if (e.before->activation != FT_LINEAR)
+            return refuse(e, "kind", op->kind, "3 or 8 after a layer with ReLU");
+    }
+    const field unused[] = {{"bits", op->bits},
+                            {"group_size", op->group_size},
+                            {"storage", op->storage},
+                            {"activation", op->kind == FT_OP_ACTIVATE ? 0 : op->activation},
+                            {"amax_out", is_float ? op->amax_out : 0},
+                            {"tensor", is_float ? op->tensor : 0}};
+    return check_unused(e, unused, sizeof unused / sizeof *unused);
+}
+
+/* The output that kind 8 adds: the whole of an earlier layer's, or the input's. */
+static ft_status check_source(entry e) {
+    const ft_op *op = e.op;
+    if (op->kind != FT_OP_ADD)
+        return op->source ? refuse(e, "source", op->source, "0") : FT_OK;
+    const char *const allowed = "the last operation of an earlier layer";
+    if (op->source >= e.index - 1)
+        return refuse(e, "source", op->source, allowed);
+    const ft_op *source = op - (e.index - op->source);
+    if (ft_is_in_place(source + 1))
+        return refuse(e, "source", op->source, allowed);
+    if (source->outputs != op->inputs || !source->amax_out != !op->amax_in)
+        return refuse(e, "source", op->source, "one of the same width and type");
+    return FT_OK;
+}
+
 static ft_status check_link(entry e) {
     const ft_op *op = e.op;
     if (op->outputs != op->inputs)
         return refuse(e, "outputs", op->outputs, "as many as inputs");
-    if (op->activation != FT_LINEAR && op->activation != FT_SIGMOID && op->activation != FT_SOFTMAX)
-        return refuse(e, "activation", op->activation, "0 (none), 2 (sigmoid) or 3 (softmax)");
+    if (op->activation == FT_RELU || op->activation > FT_EXP)
+        return refuse(e, "activation", op->activation,
+                      "0 (none), 2 (sigmoid), 3 (softmax) or 4 (exp)");
     const field unused[] = {{"bits", op->bits},       {"tensor", op->tensor},
                             {"storage", op->storage}, {"group_size", op->group_size},
                             {"amax_in", op->amax_in}, {"amax_out", op->amax_out}};
@@ -185,19 +216,25 @@ static ft_status check_op(entry e) {
         return refuse(e, "outputs", op->outputs, "1 to 1048576");
     if (e.before && op->inputs != e.before->outputs)
         return refuse_chain(e, "inputs", op->inputs, "outputs", e.before->outputs);
+    const ft_status source = check_source(e);
+    if (source != FT_OK)
+        return source;
     switch (op->kind) {
     case FT_OP_STANDARDIZE:
     case FT_OP_QUANTIZE:
         return check_input(e);
     case FT_OP_LINK:
         return check_link(e);
+    case FT_OP_TABLE:
+    case FT_OP_ACTIVATE:
+    case FT_OP_ADD:
+        return check_in_place(e);
     default:
         return check_layer(e);
     }
 }
 
-/* The fields of a record; returns the reserved one. */
-static uint32_t decode(const uint8_t *record, ft_op *op) {
+static void decode(const uint8_t *record, ft_op *op) {
     op->kind = ft_read_u16(record);
     op->bits = ft_read_u16(record + 2);
     op->inputs = ft_read_u32(record + 4);
@@ -208,7 +245,21 @@ static uint32_t decode(const uint8_t *record, ft_op *op) {
     op->storage = ft_read_u16(record + 22);
     op->amax_in = ft_read_u16(record + 24);
     op->amax_out = ft_read_u16(record + 26);
-    return ft_read_u32(record + 28);
+    op->source = ft_read_u32(record + 28);
+}
+
+/* The n-th layer is dense<n>, and so is what changes its output. */
+static void name_ops(ft_model *model) {
+    uint32_t layers = 0;
+    for (uint32_t i = 0; i < model->ops_count; i++) {
+        ft_op *op = &model->ops[i];
+        if (is_layer(op))
+            layers++;
+        if (op->kind == FT_OP_STANDARDIZE || op->kind == FT_OP_QUANTIZE)
+            snprintf(op->name, sizeof op->name, "input");
+        else if (op->kind != FT_OP_LINK && layers)
+            snprintf(op->name, sizeof op->name, "dense%" PRIu32, layers - 1);
+    }
 }
 
 ft_status ft_load_ops(ft_loader *loader, ft_model *model) {
@@ -218,8 +269,9 @@ ft_status ft_load_ops(ft_loader *loader, ft_model *model) {
     if (list->size % RECORD_BYTES != 0 || list->size < 2 * RECORD_BYTES)
         return ft_fail(FT_ERR_FORMAT, "tensor 'ops': %zu bytes are not two or more records of 32",
                        list->size);
-    /* Every operation but the link has tensors of its own: this bounds the allocation. */
-    if (list->size / RECORD_BYTES > loader->file->count)
+    /* Every layer has tensors of its own, and up to two operations behind it that may have none:
+     * this bounds the allocation. */
+    if (list->size / RECORD_BYTES / 3 > loader->file->count)
         return ft_fail(FT_ERR_FORMAT, "tensor 'ops': %zu operations, but only %" PRIu32 " tensors",
                        list->size / RECORD_BYTES, loader->file->count);
     model->ops_count = (uint32_t)(list->size / RECORD_BYTES);
@@ -227,17 +279,13 @@ ft_status ft_load_ops(ft_loader *loader, ft_model *model) {
     if (!model->ops)
         return ft_fail(FT_ERR_MEMORY, "out of memory");
 
-    uint32_t layers = 0;
+    for (uint32_t i = 0; i < model->ops_count; i++)
+        decode(list->data + (size_t)i * RECORD_BYTES, &model->ops[i]);
+    name_ops(model);
     for (uint32_t i = 0; i < model->ops_count; i++) {
-        ft_op *op = &model->ops[i];
-        const uint32_t reserved = decode(list->data + (size_t)i * RECORD_BYTES, op);
-        if (op->kind == FT_OP_DENSE || op->kind == FT_OP_ENCODE_DENSE)
-            snprintf(op->name, sizeof op->name, "dense%" PRIu32, layers++);
-        else if (op->kind == FT_OP_STANDARDIZE || op->kind == FT_OP_QUANTIZE)
-            snprintf(op->name, sizeof op->name, "input");
+        const ft_op *op = &model->ops[i];
         const entry e = {op, i ? op - 1 : NULL, i, model->ops_count};
-        const ft_status status =
-            reserved ? refuse(e, "the reserved field", reserved, "0") : check_op(e);
+        const ft_status status = check_op(e);
         if (status != FT_OK)
             return status;
     }

@@ -1,6 +1,9 @@
 /* Where the values of a call live, and how many rows it runs at once. */
+#include "error.h"
 #include "load.h"
 #include "run.h"
+
+#include <inttypes.h>
 
 #define MAX_TILE 40            /* rows; a layer's weights are read once for that many */
 #define WORKSPACE_BYTES 262144 /* what a tile may fill: half an L2 */
@@ -32,18 +35,60 @@ static size_t read_by(const ft_op *op) {
     return (size_t)op->inputs * sizeof(float);
 }
 
-ft_status ft_plan(ft_model *model) {
+/* The operation that next reads the output of operation i, once it has been changed in place. */
+static uint32_t reader(const ft_model *model, uint32_t i) {
+    do
+        i++;
+    while (ft_is_in_place(&model->ops[i]));
+    return i;
+}
+
+/* The last operation that reads the output of operation i, by way of what changes it. */
+static uint32_t last_reader(const ft_model *model, uint32_t i) {
+    const uint32_t next = reader(model, i);
+    uint32_t last = next;
+    for (uint32_t j = next; j < model->ops_count; j++)
+        if (model->ops[j].kind == FT_OP_ADD && model->ops[j].source == next - 1)
+            last = j;
+    return last;
+}
+
+/* Every output gets the first area that no later operation reads any more. */
+static ft_status place(ft_model *model) {
+    uint32_t free_from[FT_AREAS] = {0};
     for (uint32_t i = 0; i + 1 < model->ops_count; i++) {
         ft_op *op = &model->ops[i];
-        const size_t out = written(op), in = read_by(op + 1);
+        if (ft_is_in_place(op)) {
+            op->stride = op[-1].stride;
+            op->area = op[-1].area;
+            continue;
+        }
+        const size_t out = written(op), in = read_by(&model->ops[reader(model, i)]);
         op->stride = (uint32_t)stride_of(out > in ? out : in);
-        size_t *area = &model->area_bytes[i % 2];
+        while (op->area < FT_AREAS && free_from[op->area] > i)
+            op->area++;
+        if (op->area == FT_AREAS)
+            return ft_fail(FT_ERR_FORMAT,
+                           "operation %" PRIu32 " (%s): two earlier outputs are still to be added, "
+                           "one is allowed",
+                           i, op->name);
+        free_from[op->area] = last_reader(model, i) + 1;
+        size_t *area = &model->area_bytes[op->area];
         if (op->stride > *area)
             *area = op->stride;
         if (op->kind == FT_OP_ENCODE_DENSE)
             model->codes_bytes = FT_CODES_BYTES(op->encoder.used);
     }
-    const size_t row = model->area_bytes[0] + model->area_bytes[1];
+    return FT_OK;
+}
+
+ft_status ft_plan(ft_model *model) {
+    const ft_status status = place(model);
+    if (status != FT_OK)
+        return status;
+    size_t row = 0;
+    for (uint32_t i = 0; i < FT_AREAS; i++)
+        row += model->area_bytes[i];
     model->row_bytes = model->codes_bytes + row;
 
     size_t tile = 1;

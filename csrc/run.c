@@ -1,5 +1,6 @@
 #include "run.h"
 
+#include "activation.h"
 #include "env.h"
 #include "link.h"
 
@@ -14,10 +15,27 @@ static ft_store store_of(const ft_op *op) {
     return op->amax_out ? FT_STORE_U8 : FT_STORE_F32;
 }
 
-/* One tile: from `in` (rows `in_stride` bytes apart) through one operation to `out`. */
+/* One tile changed where it lies; `added` is the output that FT_OP_ADD adds. */
+static void run_in_place(const ft_op *op, size_t rows, char *row, const ft_op *source,
+                         const char *added) {
+    const uint32_t n = op->outputs;
+    for (size_t i = 0; i < rows; i++, row += op->stride, added += source->stride) {
+        if (op->kind == FT_OP_TABLE)
+            ft_look_up(op->table, n, (uint8_t *)row);
+        else if (op->kind == FT_OP_ACTIVATE)
+            ft_activate(op->activation, n, (float *)row);
+        else if (op->amax_out)
+            ft_add_u8(op->residual, op->amax_out, n, (const uint8_t *)added, (uint8_t *)row);
+        else
+            ft_add_f32(n, (const float *)added, (float *)row);
+    }
+}
+
+/* One tile: from `in` (rows `in_stride` bytes apart) through one operation to its area. */
 static void run_op(const ft_model *model, const ft_op *op, size_t rows, const char *in,
-                   size_t in_stride, uint32_t *codes, char *out) {
+                   size_t in_stride, uint32_t *codes, char *const *areas) {
     const ft_isa *isa = model->isa;
+    char *out = areas[op->area];
     switch (op->kind) {
     case FT_OP_STANDARDIZE:
     case FT_OP_QUANTIZE: {
@@ -32,6 +50,13 @@ static void run_op(const ft_model *model, const ft_op *op, size_t rows, const ch
         for (size_t i = 0; i < rows; i++)
             encode(&op->encoded, store_of(op), (const float *)(in + i * in_stride), codes,
                    out + i * op->stride);
+        break;
+    }
+    case FT_OP_TABLE:
+    case FT_OP_ACTIVATE:
+    case FT_OP_ADD: {
+        const ft_op *source = &model->ops[op->source];
+        run_in_place(op, rows, out, source, areas[source->area]);
         break;
     }
     default:
@@ -59,6 +84,9 @@ static void run_link(const ft_op *op, size_t rows, const char *in, size_t in_str
         else if (op->activation == FT_SIGMOID)
             for (uint32_t j = 0; j < n; j++)
                 scores[j] = ft_sigmoid(z[j]);
+        else if (op->activation == FT_EXP)
+            for (uint32_t j = 0; j < n; j++)
+                scores[j] = ft_exp(z[j]);
         else
             memcpy(scores, z, n * sizeof *scores);
         for (uint32_t j = 0; j < n; j++)
@@ -69,17 +97,21 @@ static void run_link(const ft_op *op, size_t rows, const char *in, size_t in_str
 static void run_tiles(const ft_model *model, size_t tile, const float *x, size_t rows,
                       float *scores, char *scratch) {
     uint32_t *codes = (uint32_t *)scratch;
-    char *areas[2] = {scratch + model->codes_bytes,
-                      scratch + model->codes_bytes + tile * model->area_bytes[0]};
+    char *areas[FT_AREAS], *next = scratch + model->codes_bytes;
+    for (uint32_t i = 0; i < FT_AREAS; i++) {
+        areas[i] = next;
+        next += tile * model->area_bytes[i];
+    }
     const uint32_t last = model->ops_count - 1;
     for (size_t row = 0, count; row < rows; row += count) {
         count = rows - row < tile ? rows - row : tile;
         const char *in = (const char *)(x + row * model->features);
         size_t stride = model->features * sizeof *x;
         for (uint32_t i = 0; i < last; i++) {
-            run_op(model, &model->ops[i], count, in, stride, codes, areas[i % 2]);
-            in = areas[i % 2];
-            stride = model->ops[i].stride;
+            const ft_op *op = &model->ops[i];
+            run_op(model, op, count, in, stride, codes, areas);
+            in = areas[op->area];
+            stride = op->stride;
         }
         run_link(&model->ops[last], count, in, stride, scores + row * model->outputs);
     }

@@ -7,13 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Nearest integer, ties to even, for 0 <= v <= 255: above 2^23 a float's spacing is 1, so
- * the addition rounds, in the default mode, and the subtraction is exact. */
-static float round_even(float v) {
-    const float shift = 12582912.0f; /* 2^23 + 2^22 */
-    return (v + shift) - shift;
-}
-
 static float clamp(float v, float low, float high) {
     v = v > low ? v : low;
     return v < high ? v : high;
@@ -21,7 +14,7 @@ static float clamp(float v, float low, float high) {
 
 /* Clamping before rounding equals rounding before clamping: the limits are integers. */
 static uint32_t quantize(float v, uint32_t amax) {
-    return (uint32_t)round_even(clamp(v, 0.0f, (float)amax));
+    return (uint32_t)ft_round_even(clamp(v, 0.0f, (float)amax));
 }
 
 static void store_sum(ft_store store, int32_t sum, const float *mult, const float *add, size_t n,
@@ -105,18 +98,23 @@ static float locate(const ft_encoder *e, const ft_encoder_feature *f, float x, f
     return clamp((x - bin->low) * bin->scale, 0.0f, amax);
 }
 
+/* The categories of used feature j; NULL where it is numeric. */
+static const ft_categorical *categorical(const ft_encoder *e, size_t j) {
+    return e->categorical && e->categorical[j].rows ? &e->categorical[j] : NULL;
+}
+
 static void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes, void *c) {
     const ft_encoder *e = w->encoder;
     uint32_t *rows = codes, *pairs = codes + e->used;
     for (size_t j = 0; j < e->used; j++) {
         const ft_encoder_feature *f = &e->feature[j];
         const float v = x[f->column];
-        if (v != v) {
-            rows[j] = f->missing_row;
+        if (v != v || categorical(e, j)) {
+            rows[j] = v != v ? f->missing_row : ft_category_row(categorical(e, j), v);
             pairs[j] = f->missing_pair;
         } else {
             const float value = locate(e, f, v, (float)w->amax, &rows[j]);
-            pairs[j] = w->amax | (uint32_t)round_even(value) << 16;
+            pairs[j] = w->amax | (uint32_t)ft_round_even(value) << 16;
         }
     }
     for (size_t n = 0; n < w->n_padded; n++) {
@@ -140,6 +138,7 @@ static void encode_f32(const ft_encoded *w, ft_store store, const float *x, uint
         const float v = x[f->column];
         float value = f->missing_value;
         if (v != v) rows[j] = f->missing_row;
+        else if (categorical(e, j)) rows[j] = ft_category_row(categorical(e, j), v);
         else value = locate(e, f, v, 1.0f, &rows[j]);
         memcpy(&values[j], &value, sizeof value);
     }

@@ -110,10 +110,12 @@ static int scale_agrees(const ft_isa *isa) {
 }
 
 static int encode_agrees(const ft_isa *isa, uint32_t amax) {
-    enum { FEATURES = 3, BINS = 20, EDGES = 2 * (BINS + 1), WIDTH = 2 * BINS + 1 };
-    const int32_t bins[FEATURES] = {BINS, 0, BINS};
-    const float fill[FEATURES] = {NAN, 0.0f, 9.5f};
-    const float inputs[][FEATURES] = {{NAN, 1, NAN}, {3.3f, 2, INFINITY}, {-INFINITY, NAN, 7}};
+    /* 20 bins and missing, none, 3 categories and other, 20 bins */
+    enum { FEATURES = 4, BINS = 20, EDGES = 2 * (BINS + 1), WIDTH = 2 * BINS + 1 + 4 };
+    const int32_t bins[FEATURES] = {BINS, 0, 0, BINS}, categories[FEATURES] = {0, 0, 4, 0};
+    const float fill[FEATURES] = {NAN, 0.0f, 0.0f, 9.5f};
+    const float inputs[][FEATURES] = {
+        {NAN, 1, NAN, NAN}, {3.3f, 2, 2, INFINITY}, {-INFINITY, NAN, 0.5f, 7}};
     random_state state = {amax};
     float edges[EDGES], weights_f32[N * WIDTH];
     int8_t weights[N * WIDTH];
@@ -122,7 +124,9 @@ static int encode_agrees(const ft_isa *isa, uint32_t amax) {
         weights[i] = draw_weight(&state, 127);
         weights_f32[i] = (float)weights[i] * 0.01f;
     }
-    const ft_encoder_spec spec = {FEATURES, bins, edges, EDGES, fill, amax};
+    const ft_encoder_spec spec = {.features = FEATURES, .bins = bins, .edges = edges,
+                                  .edge_count = EDGES, .fill = fill, .amax = amax,
+                                  .categories = categories};
     ft_encoder encoder;
     ft_encoded w = {0};
     if (ft_encoder_build(&spec, &encoder)) return 0;

@@ -1,4 +1,4 @@
-/* Feature names and info: text that C hands on, so it must be what it claims to be. */
+/* Feature names, categories and info: text that C hands on, so it must be what it claims to be. */
 #include "bytes.h"
 #include "error.h"
 #include "load.h"
@@ -42,32 +42,33 @@ static char *copy(const ft_tensor *t) {
     return text;
 }
 
-static ft_status load_names(ft_loader *loader, ft_model *model) {
-    const ft_tensor *text = ft_load_tensor(loader, "", "names.text", FT_U8, 1, FT_ANY, 1);
-    if (!text)
+ft_status ft_load_texts(ft_loader *loader, const char *owner, const char *what, uint32_t count,
+                        char **text, uint32_t **offsets) {
+    const ft_tensor *all = ft_load_tensor(loader, owner, "text", FT_U8, 1, FT_ANY, 1);
+    if (!all)
         return FT_ERR_FORMAT;
-    const uint64_t count = (uint64_t)model->features + 1;
-    const ft_tensor *offsets = ft_load_tensor(loader, "", "names.offsets", FT_I32, 1, count, 1);
-    if (!offsets)
+    const ft_tensor *t =
+        ft_load_tensor(loader, owner, "offsets", FT_I32, 1, (uint64_t)count + 1, 1);
+    if (!t)
         return FT_ERR_FORMAT;
-    model->names = copy(text);
-    model->name_offsets = ft_alloc((size_t)count, sizeof *model->name_offsets);
-    if (!model->names || !model->name_offsets)
+    *text = copy(all);
+    *offsets = ft_alloc((size_t)count + 1, sizeof **offsets);
+    if (!*text || !*offsets)
         return ft_fail(FT_ERR_MEMORY, "out of memory");
     uint32_t previous = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const uint32_t offset = ft_read_u32(offsets->data + 4 * (size_t)i);
-        const uint64_t least = i == model->features ? text->size : previous;
-        const uint64_t most = i == 0 ? 0 : text->size;
+    for (uint32_t i = 0; i <= count; i++) {
+        const uint32_t offset = ft_read_u32(t->data + 4 * (size_t)i);
+        const uint64_t least = i == count ? all->size : previous;
+        const uint64_t most = i == 0 ? 0 : all->size;
         if (offset < least || offset > most)
             return ft_fail(FT_ERR_FORMAT,
-                           "tensor 'names.offsets': value %" PRIu32 " is %" PRId32
+                           "tensor '%s.offsets': value %" PRIu32 " is %" PRId32
                            ", must be %" PRIu64 " to %" PRIu64,
-                           i, (int32_t)offset, least, most);
-        if (!is_text((const uint8_t *)model->names + previous, offset - previous))
-            return ft_fail(FT_ERR_FORMAT,
-                           "the name of feature %" PRIu32 " is not UTF-8, or has a NUL", i - 1);
-        model->name_offsets[i] = offset;
+                           owner, i, (int32_t)offset, least, most);
+        if (!is_text((const uint8_t *)*text + previous, offset - previous))
+            return ft_fail(FT_ERR_FORMAT, "the %s %" PRIu32 " is not UTF-8, or has a NUL", what,
+                           i - 1);
+        (*offsets)[i] = offset;
         previous = offset;
     }
     return FT_OK;
@@ -75,11 +76,14 @@ static ft_status load_names(ft_loader *loader, ft_model *model) {
 
 ft_status ft_load_text(ft_loader *loader, ft_model *model) {
     const ft_container *file = loader->file;
-    if (loader->next < file->count && !strcmp(file->tensors[loader->next].name, "names.text")) {
-        const ft_status status = load_names(loader, model);
-        if (status != FT_OK)
-            return status;
-    }
+    ft_status status = FT_OK;
+    if (ft_next_is(loader, "names", "text"))
+        status = ft_load_texts(loader, "names", "name of feature", model->features, &model->names,
+                               &model->name_offsets);
+    if (status == FT_OK)
+        status = ft_load_categories(loader, model);
+    if (status != FT_OK)
+        return status;
     const ft_tensor *info = ft_load_tensor(loader, "", "info", FT_U8, 1, FT_ANY, 1);
     if (!info)
         return FT_ERR_FORMAT;

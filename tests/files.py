@@ -10,40 +10,48 @@ import numpy as np
 
 from farthing import container
 
-LINKS = {"identity": 0, "sigmoid": 2, "softmax": 3}
+LINKS = {"identity": 0, "sigmoid": 2, "softmax": 3, "log": 4}
 BINARY = {"kind": "binary", "classes": [0, 1], "positive": 1, "decision_threshold": 0.5}
 
 
 def record(kind, *, inputs, outputs, **fields):
     """One 32-byte operation."""
-    order = ("bits", "tensor", "group_size", "activation", "storage", "amax_in", "amax_out")
-    bits, tensor, group, activation, storage, amax_in, amax_out = (fields.get(f, 0) for f in order)
-    return struct.pack(
-        "<HHIIIIHHHHI",
-        *(kind, bits, inputs, outputs, tensor, group, activation, storage, amax_in, amax_out, 0),
-    )
+    order = ("tensor", "group_size", "activation", "storage", "amax_in", "amax_out", "source")
+    rest = [fields.get(f, 0) for f in order]
+    return struct.pack("<HHIIIIHHHHI", kind, fields.get("bits", 0), inputs, outputs, *rest)
 
 
-def texts(names):
-    """The two tensors of a list of feature names."""
+def texts(names, owner="names"):
+    """The two tensors of a list of texts."""
     encoded = [name.encode() for name in names]
     offsets = np.cumsum([0] + [len(name) for name in encoded]).astype(np.int32)
-    return [("names.text", np.frombuffer(b"".join(encoded), np.uint8)), ("names.offsets", offsets)]
+    return [
+        (f"{owner}.text", np.frombuffer(b"".join(encoded), np.uint8)),
+        (f"{owner}.offsets", offsets),
+    ]
 
 
 @dataclass
 class Parts:
-    """A model as it is written: operations, tensors, names and the info document."""
+    """A model as it is written: operations, tensors, names, categories by feature and the info
+    document."""
 
     operations: list
     tensors: list
     names: list | None = None
     info: dict = field(default_factory=lambda: {"critical": {"target": BINARY}})
+    categories: dict = field(default_factory=dict)
+    weights: tuple = ()  # integer values of weights that the tensors hold in nibbles
 
     def dumps(self) -> bytes:
         tensors = [("ops", np.frombuffer(b"".join(self.operations), np.uint8)), *self.tensors]
         if self.names is not None:
             tensors += texts(self.names)
+        for i, kept in self.categories.items():
+            if kept and not isinstance(kept[0], str):
+                tensors.append((f"cat.{i}.values", np.array(kept, np.float32)))
+            else:
+                tensors += texts(kept, f"cat.{i}")
         document = json.dumps(self.info).encode()
         return container.dumps([*tensors, ("info", np.frombuffer(document, np.uint8))])
 
@@ -119,7 +127,179 @@ def logistic_scores(parts: Parts, x) -> np.ndarray:
     link = struct.unpack_from("<H", parts.operations[-1], 20)[0]
     if link == LINKS["sigmoid"]:
         return 1 / (1 + np.exp(-z))
+    if link == LINKS["log"]:
+        return np.exp(z)
     if link == LINKS["softmax"]:
         e = np.exp(z - z.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)
     return z
+
+
+def residual(amax=0, activation=5, width=12, seed=0):
+    """Three features, two hidden layers of which the second adds the first, one output.  amax 0:
+    floats and the activation of that number; else 8 bits and tables."""
+    rng = np.random.default_rng(seed)
+    tensors = [(f"input.{n}", rng.uniform(1, 2, 3).astype(np.float32)) for n in ("shift", "fill")]
+    scale = np.full(3, amax / 4 if amax else 1, np.float32)
+    tensors.insert(1, ("input.scale", scale))
+    operations = [record(2 if amax else 1, inputs=3, outputs=3, tensor=1, amax_out=amax)]
+    for layer, (n, k) in enumerate(((width, 3), (width, width), (1, width))):
+        name, last = f"dense{layer}", layer == 2
+        out = 0 if last else amax
+        fields = {"inputs": n, "outputs": n, "amax_in": amax, "amax_out": out}
+        operations.append(
+            record(3, **fields | {"inputs": k}, tensor=len(tensors) + 1, bits=8 if amax else 32)
+        )
+        if amax:
+            tensors += [
+                (f"{name}.weight", rng.integers(-127, 128, (n, k)).astype(np.int8)),
+                (f"{name}.mult", rng.uniform(0.5, 1, n).astype(np.float32) / (80 * k)),
+                (f"{name}.add", rng.uniform(0, amax, n).astype(np.float32)),
+            ]
+        else:
+            tensors.append((f"{name}.weight", rng.normal(size=(n, k)).astype(np.float32)))
+            tensors.append((f"{name}.bias", rng.normal(size=n).astype(np.float32)))
+        if last:
+            break
+        at = {"tensor": len(tensors) + 1} if amax else {"activation": activation}
+        operations.append(record(6 if amax else 7, **fields, **at))
+        if amax:
+            tensors.append((f"{name}.table", rng.permutation(256).clip(0, amax).astype(np.uint8)))
+        if layer == 1:
+            at = {"tensor": len(tensors) + 1} if amax else {}
+            operations.append(record(8, **fields, **at, source=2))
+            if amax:
+                tensors.append((f"{name}.residual", np.array([0.75, -0.5, 20.25], np.float32)))
+    operations.append(record(5, inputs=1, outputs=1))
+    return Parts(operations, tensors, info={"critical": {"target": {"kind": "regression"}}})
+
+
+COLOURS = ["blue", "grün", "red"]
+PLACES = ["", "Ada", "Zürich", "東京", "🏠"]
+MIXED = {1: COLOURS, 3: [-1.5, 0.0, 2.0, 7.0], 4: PLACES, 6: [0.0, 1.0, 2.0]}
+MIXED_NAMES = ["age", "colour", "income", "code", "place", "empty", "grade"]
+
+
+def categorical(bits=8, amax=127, hidden=20, link="identity", target=None, names=MIXED_NAMES):
+    """Seven features: numbers, texts and numbers as categories, two of them embedded, one
+    without bins; then a layer of one output.  bits 32: floats."""
+    rng = np.random.default_rng(bits + amax + hidden)
+    features, integer = len(MIXED_NAMES), bits != 32
+    bins = np.array([4, 0, 20, 0, 0, 0, 0], np.int32)
+    edges = np.concatenate([np.linspace(18, 80, 5), np.linspace(0, 9, 21)]).astype(np.float32)
+    fill = np.array([33, np.nan, np.nan, 0, np.nan, 0, 0], np.float32)
+    rows = np.zeros(features, np.int32)
+    rows[list(MIXED)] = [len(kept) + 1 for kept in MIXED.values()]
+    dims = np.array([0, 0, 0, 3, 2, 0, 0], np.int32)
+    learnt = np.isnan(fill)
+    size = int(((rows + learnt) * dims).sum())
+    width = int(np.where(dims, dims, rows + bins + learnt).sum())
+    if integer:
+        limit = {8: 127, 4: 7}[bits]
+        embedding = rng.integers(0, amax + 1, size).astype(np.uint8)
+        weight = rng.integers(-limit, limit + 1, (hidden, width)).astype(np.int8)
+        mult = rng.uniform(1, 3, hidden).astype(np.float32) / (limit * amax)
+        layer = [("mult", mult * 20), ("add", rng.normal(amax / 2, 9, hidden).astype(np.float32))]
+        stored = (weight & 15).astype(np.uint8)
+        stored = np.pad(stored, ((0, 0), (0, width % 2)))
+        nibbles = stored[:, 0::2] | stored[:, 1::2] << 4
+        last = rng.integers(-limit, limit + 1, (1, hidden)).astype(np.int8)
+        out = [("mult", np.full(1, 1e-4, np.float32)), ("add", np.full(1, 0.25, np.float32))]
+        stored_last = (last[:, 0::2] & 15 | last[:, 1::2] << 4).astype(np.uint8)
+    else:
+        embedding = rng.normal(size=size).astype(np.float32)
+        weight = rng.normal(size=(hidden, width)).astype(np.float32)
+        layer = [("bias", rng.normal(size=hidden).astype(np.float32))]
+        last = rng.normal(size=(1, hidden)).astype(np.float32)
+        out = [("bias", rng.normal(size=1).astype(np.float32))]
+    tensors = {"bins": bins, "edges": edges, "fill": fill, "categories": rows}
+    tensors |= {"embedding_dims": dims, "embedding": embedding}
+    tensors |= {"weight": nibbles if bits == 4 else weight} | dict(layer)
+    second = {"weight": stored_last if bits == 4 else last} | dict(out)
+    largest = amax if integer else 0
+    target = target or {"kind": "regression"}
+    return Parts(
+        [
+            record(
+                4,
+                inputs=features,
+                outputs=hidden,
+                tensor=1,
+                bits=bits,
+                activation=1,
+                amax_in=largest,
+                amax_out=largest,
+            ),
+            record(
+                3, inputs=hidden, outputs=1, tensor=1 + len(tensors), bits=bits, amax_in=largest
+            ),
+            record(5, inputs=1, outputs=1, activation=LINKS[link]),
+        ],
+        [(f"dense0.{name}", tensor) for name, tensor in tensors.items()]
+        + [(f"dense1.{name}", tensor) for name, tensor in second.items()],
+        names,
+        {"critical": {"target": target}},
+        dict(MIXED),
+        (weight, last),
+    )
+
+
+def categorical_values(parts: Parts, x) -> np.ndarray:
+    """What the file of `categorical` means before its link, exactly for integers: (rows,)."""
+    t = dict(parts.tensors)
+    amax = struct.unpack_from("<H", parts.operations[0], 24)[0]
+    bins, fill = t["dense0.bins"], t["dense0.fill"]
+    rows, dims = t["dense0.categories"], t["dense0.embedding_dims"]
+    first, last = parts.weights
+    scores = []
+    for row in np.atleast_2d(np.asarray(x, np.float32)):
+        terms, column, edge, embedded = [], 0, 0, 0
+        for j, value in enumerate(row):
+            learnt = int(np.isnan(fill[j]))
+            if rows[j]:
+                kept = parts.categories[j]
+                kept = list(range(len(kept))) if isinstance(kept[0], str) else kept
+                count = len(kept) + 1 + learnt
+                at = kept.index(value) if value in kept else len(kept)
+                at = count - 1 if np.isnan(value) else at
+                if dims[j]:
+                    block = t["dense0.embedding"][embedded : embedded + count * dims[j]]
+                    block = block.reshape(count, dims[j])[at]
+                    embedded += count * dims[j]
+                    term = first[:, column] * block[0].astype(np.int64 if amax else np.float32)
+                    for d in range(1, dims[j]):
+                        term = term + first[:, column + d] * block[d]
+                    column += dims[j]
+                else:
+                    term = first[:, column + at] * np.int64(amax) if amax else first[:, column + at]
+                    column += count
+                terms.append(term)
+                continue
+            own = t["dense0.edges"][edge : edge + bins[j] + 1]
+            edge += bins[j] + 1 if bins[j] else 0
+            filled = fill[j] if np.isnan(value) else value
+            top = np.float32(amax or 1)
+            for b in range(bins[j]):
+                v = (filled - own[b]) * (top / (own[b + 1] - own[b]))
+                inside = (b == 0 or own[b] <= filled) and (b == bins[j] - 1 or filled < own[b + 1])
+                v = min(max(v, np.float32(0)), top) if inside else top if filled >= own[b] else 0
+                v = 0 if np.isnan(filled) else np.rint(v) if amax else np.float32(v)
+                if v:
+                    terms.append(first[:, column + b] * (np.int64(v) if amax else v))
+            if learnt and np.isnan(value):
+                terms.append(first[:, column + bins[j]] * (np.int64(amax) if amax else 1))
+            column += bins[j] + learnt
+        if amax:
+            total = sum(term.astype(np.int64) for term in terms)
+            h = total.astype(np.float32) * t["dense0.mult"] + t["dense0.add"]
+            h = np.clip(np.rint(h), 0, amax).astype(np.int64)
+            z = np.float32(last[0].astype(np.int64) @ h) * t["dense1.mult"] + t["dense1.add"]
+        else:
+            h = t["dense0.bias"].copy()
+            for term in terms:
+                h += term.astype(np.float32)
+            z = t["dense1.bias"].copy()
+            for value, w in zip(np.maximum(h, 0), last[0], strict=True):
+                z += value * w if value else 0
+        scores.append(z[0])
+    return np.array(scores, np.float32)

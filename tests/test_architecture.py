@@ -15,11 +15,17 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "columns", "metrics"},
-    {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"},
-    {"augmentation", "model"},
-    {"export", "scorer", "targets", "training"},
+    {"_core", "activations", "batchnorm", "columns", "embeddings", "metrics", "precision"}
+    | {"samples", "streams"},
+    {"categories", "edges", "standardizer"},
+    {"frames"},
+    {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"}
+    | {"thresholds"},
+    {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling", "splitting"},
+    {"export", "monotone", "penalties", "scorer"},
+    {"targets", "training"},
     {"base", "kernels"},
+    {"fitting"},
     {"classifier", "regressor"},
     {"estimators"},
     {"steps"},
@@ -36,6 +42,7 @@ OPTIONAL = {
     "base": {"sklearn"},
     "cli": {"lightgbm"},
     "columns": {"pyarrow"},
+    "streams": {"pyarrow"},
     "demo": {"lightgbm", "sklearn"},
 }
 

@@ -54,6 +54,48 @@ def test_numbers_at_the_ends_of_float64_raise_no_warning():
     assert np.abs(mixed[np.isfinite(mixed)]).max() <= 1.7e308
 
 
+def test_categories_are_near_where_they_are_equal():
+    """By brute force: half the square of the distance, each unequal category adds one half."""
+    values = rng().integers(0, 300, (200, 2)).astype(np.float32)
+    values[:, 1] = rng().choice([3, 250, np.nan], 200)
+    x = rng().normal(size=(200, 1)).astype(np.float32)
+    matrix = np.column_stack([values[:, 0], x, values[:, 1]])
+    near = nearest_rows(matrix, rng(), {0, 2})
+    rank = np.argsort(np.argsort(x[:, 0])) / 200
+    unequal = (values[:, None] != values[None, :]) & ~(
+        np.isnan(values[:, None]) & np.isnan(values[None, :])
+    )
+    distance = (rank[:, None] - rank[None, :]) ** 2 + unequal.sum(axis=2)
+    np.fill_diagonal(distance, np.inf)
+    best = distance.min(axis=1)
+    np.testing.assert_allclose(distance[np.arange(200), near], best, atol=1e-5)
+
+
+def test_numbers_that_name_categories_are_never_blurred():
+    """Many codes in no order: as numbers they are blurred, as categories only swapped."""
+    codes = rng().permutation(1000)[:500] + 0.5
+    X = np.column_stack([rng().normal(size=500), codes]).astype(np.float32)
+    (blurred,) = munge(X, X, copies=1, rng=rng())
+    assert not set(blurred[:, 1]) <= set(X[:, 1])
+    for categorical, swapped in (({1}, None), ((), [1])):
+        (mixed,) = munge(X, X, copies=1, categorical=categorical, swapped=swapped, rng=rng())
+        assert set(mixed[:, 1]) <= set(X[:, 1]) and not np.array_equal(mixed[:, 1], X[:, 1])
+        assert not set(mixed[:, 0]) <= set(X[:, 0])
+    (mixed,) = munge(X, X, copies=1, categorical={1}, swapped=(), rng=rng())
+    assert not set(mixed[:, 1]) <= set(X[:, 1])
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_categories_of_numbers_in_a_table_are_swapped(make):
+    table = make({"branch": [i + 0.25 for i in range(N)], "x": AMOUNT})
+    matrix = as_matrix(table)[0]
+    (mixed,) = munge(table, matrix, copies=1, categorical={0}, rng=rng())
+    assert type(mixed) is type(table)
+    new = as_matrix(mixed)[0]
+    assert set(new[:, 0]) <= set(matrix[:, 0]) and not np.array_equal(new, matrix)
+    assert not set(new[:, 1]) <= set(matrix[:, 1])
+
+
 N = 120
 NULLS = [i % 7 == 3 for i in range(N)]
 

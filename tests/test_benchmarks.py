@@ -56,6 +56,29 @@ def test_seeds_are_summarised_with_their_standard_error():
     assert second["smaller"] == 4 and second["standard_error"] == pytest.approx(0)
 
 
+def test_monotone(capsys):
+    monotone = names_of("monotone")
+    arguments = [*DATA, "--seeds", "2", "--rows", "2500", "--epochs", "1"]
+    summary = monotone["main"](arguments)
+    for kind in ("float32", "int4"):
+        assert abs(summary[kind]["difference"]) < 0.1 and summary[kind]["standard_error"] > 0
+        assert summary[kind]["certified"] == 2 and summary[kind]["violations"] == 0
+    text = capsys.readouterr().out
+    assert f"{summary['verdict']} " in text and f"goal >= {monotone['GOAL']}" in text
+    judge = monotone["judge"]
+    assert (judge(0.0, 0.0009), judge(-0.004, 0.0009)) == ("met", "missed")
+    assert judge(0.0, 0.0011) == judge(-0.004, 0.0011) == judge(0.1, np.nan) == "undecided"
+
+
+def test_violations_are_counted():
+    X = np.random.default_rng(0).uniform(-1, 1, (500, 2))
+    violations = names_of("monotone")["violations"]
+    rise, hill = (lambda rows: rows[:, 0]), (lambda rows: -abs(rows[:, 0]))
+    assert violations(rise, X, {0: 1, 1: -1}, 0) == 0
+    assert violations(rise, X, {0: -1}, 0, pairs=100) == 100
+    assert 20 < violations(hill, X, {0: 1}, 0, pairs=100) < 80
+
+
 @pytest.fixture(scope="module")
 def latency():
     return names_of("latency")
@@ -95,3 +118,26 @@ def test_latency_against_onnxruntime(latency):
     times = latency["wide_network"](rounds=2)
     assert set(times) == {latency["OURS_WIDE"], latency["THEIRS_WIDE"]}
     assert min(times.values()) > 0
+
+
+def test_training_on_farthing_alone(monkeypatch, capsys):
+    training = names_of("training")
+    shared = training["main"].__globals__
+    monkeypatch.setitem(shared, "THEIRS", {})
+    result = training["main"](["--rows", "8000", "--rounds", "2", "--json"])
+    assert set(result) == {"seconds"} and min(result["seconds"].values()) > 0
+    assert json.loads(capsys.readouterr().out) == result
+
+
+def test_training_against_pytorch(capsys):
+    pytest.importorskip("torch")
+    training = names_of("training")
+    result = training["main"](["--rows", "8000", "--rounds", "2"])
+    assert result["against"] in training["THEIRS"]
+    assert result["ratio"] == pytest.approx(
+        result["seconds"]["farthing"] / result["seconds"][result["against"]]
+    )
+    low, high = result["quartiles"]
+    assert 0 < low <= high
+    text = capsys.readouterr().out
+    assert "an epoch takes" in text and all(name in text for name in result["seconds"])

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
 import farthing
-from farthing import base
+from farthing import fitting
 from farthing.recalibration import refit_level, refit_softmax
 
 QUICK = {"hidden": (16,), "max_epochs": 12, "random_state": 0}
@@ -86,13 +86,13 @@ def test_positive_is_for_two_classes():
 def test_every_class_keeps_its_share_of_the_search_part(monkeypatch):
     X, y = classes.data()
     seen = []
-    train = base.train
+    train = fitting.train
 
     def spy(model, X, target, **options):
         seen.append(options["validation"][1])
         return train(model, X, target, **options)
 
-    monkeypatch.setattr(base, "train", spy)
+    monkeypatch.setattr(fitting, "train", spy)
     farthing.Classifier(**QUICK | {"max_epochs": 1}).fit(X, y)
     counts = seen[0].sum(axis=0)
     np.testing.assert_allclose(counts, np.bincount(y) / 10, atol=1)
@@ -301,13 +301,13 @@ def test_several_classes_are_decided_by_weighted_probability(tmp_path):
 def test_the_search_part_counts_by_class_too(monkeypatch):
     X, y = credit.data()
     seen = []
-    train = base.train
+    train = fitting.train
 
     def spy(model, X, target, **options):
         seen.append((target, options["sample_weight"], *options["validation"][1:]))
         return train(model, X, target, **options)
 
-    monkeypatch.setattr(base, "train", spy)
+    monkeypatch.setattr(fitting, "train", spy)
     part = (X[2000:], y[2000:], np.full(1000, 0.5))
     model = farthing.Classifier(class_weight={0: 1, 1: 4}, **QUICK | {"max_epochs": 1})
     model.fit(X[:2000], y[:2000], eval_set=part)

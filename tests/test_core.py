@@ -360,3 +360,58 @@ def test_bench_predict(scorer, x):
         _core.bench_predict(scorer, x[:, :2].copy(), 3)
     with pytest.raises(ValueError, match="infin"):
         _core.bench_predict(scorer, np.full((1, FEATURES), np.inf, np.float32), 1)
+
+
+# ---- activations and residuals -------------------------------------------------------------
+
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "gelu": lambda y: 0.5 * y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))),
+    "silu": lambda y: y / (1 + np.exp(-y)),
+    "sigmoid": lambda y: 1 / (1 + np.exp(-y)),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_float_activations_and_residual(rng, name):
+    parts = files.residual(activation=5 + list(ACTIVATIONS).index(name))
+    t = {key: tensor.astype(np.float64) for key, tensor in parts.tensors}
+    x = rng.normal(size=(50, 3)).astype(np.float32)
+    y = (x - t["input.shift"]) * t["input.scale"]
+    kept = y = ACTIVATIONS[name](y @ t["dense0.weight"].T + t["dense0.bias"])
+    y = ACTIVATIONS[name](y @ t["dense1.weight"].T + t["dense1.bias"]) + kept
+    expected = (y @ t["dense2.weight"].T + t["dense2.bias"])[:, 0]
+    scorer = farthing.Scorer(parts.dumps())
+    np.testing.assert_allclose(scorer.predict(x), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal([scorer.predict(row) for row in x], scorer.predict(x))
+    layers = scorer.describe()["layers"]
+    assert [layer["activation"] for layer in layers] == [name, name, "linear"]
+    assert [layer.get("adds") for layer in layers] == [None, "dense0", None]
+
+
+@pytest.mark.parametrize("amax", [127, 255])
+def test_integer_tables_and_residual(rng, amax):
+    parts = files.residual(amax)
+    t = dict(parts.tensors)
+    x = rng.normal(2, 1, size=(200, 3)).astype(np.float32)
+
+    def layer(name, y):
+        y = (y.astype(np.int64) @ t[f"{name}.weight"].T.astype(np.int64)).astype(np.float32)
+        return y * t[f"{name}.mult"] + t[f"{name}.add"]
+
+    def rounded(y):
+        return np.clip(np.rint(y), 0, amax).astype(np.uint8)
+
+    y = rounded((x - t["input.shift"]) * t["input.scale"])
+    kept = y = t["dense0.table"][rounded(layer("dense0", y))]
+    y = t["dense1.table"][rounded(layer("dense1", y))]
+    own, added, term = t["dense1.residual"]
+    y = rounded(y * own + kept * added + term)
+    expected = layer("dense2", y)[:, 0]
+    assert len(np.unique(expected)) > 100
+    scorer = farthing.Scorer(parts.dumps())
+    np.testing.assert_array_equal(scorer.predict(x), expected)
+    np.testing.assert_array_equal([scorer.predict(row) for row in x], expected)
+    layers = scorer.describe()["layers"]
+    assert [layer["activation"] for layer in layers] == ["table", "table", "linear"]
+    assert [layer.get("adds") for layer in layers] == [None, "dense0", None]

@@ -188,48 +188,8 @@ def test_weights_count_as_repeated_rows(encoder, rng):
         mine = getattr(weighted, name)
         if name == "edges_":
             assert all(np.array_equal(a, b) for a, b in zip(mine, value, strict=True))
-        else:
+        elif isinstance(value, np.ndarray):
             np.testing.assert_allclose(mine, value, rtol=1e-6)
-
-
-def test_standardizer_is_the_weighted_mean_and_deviation(rng):
-    X = np.column_stack([rng.normal(50, 7, 500), rng.random(500), np.full(500, 3.0)])
-    X[::7, 0] = np.nan
-    weight = rng.random(500)
-    encoder = Standardizer().fit(X, weight)
-    known = ~np.isnan(X[:, 0])
-    mean = np.average(X[known, 0], weights=weight[known])
-    deviation = np.sqrt(np.average((X[known, 0] - mean) ** 2, weights=weight[known]))
-    np.testing.assert_allclose(encoder.mean_, [mean, 0, 3], rtol=1e-5)
-    np.testing.assert_allclose(encoder.scale_, [1 / deviation, 1, 0], rtol=1e-5)
-    positions = encoder.positions(X)
-    assert np.array_equal(positions[:, 1], X[:, 1].astype(np.float32))
-    median = (encoder.fill_[0] - encoder.mean_[0]) * encoder.scale_[0]
-    assert (positions[::7, 0] == median).all()
-    assert encoder.expand(positions) is positions
-
-
-def test_standardizer_with_unit_range_is_the_grid_of_the_file_format(rng):
-    X = rng.normal(50, 7, size=(300, 2)).astype(np.float32)
-    plain = Standardizer().fit(X)
-    z = plain.positions(X)
-    ranged = plain.unit_range(z.min(axis=0), z.max(axis=0))
-    np.testing.assert_allclose(
-        ranged.positions(X), (z - z.min(axis=0)) / np.ptp(z, axis=0), rtol=0, atol=1e-5
-    )
-    X[0] = 1e9
-    X[1] = -1e9
-    X[2] = np.nan
-    filled = np.where(np.isnan(X), ranged.fill_, X)
-    scale = ranged.scale_ * np.float32(127)
-    expected = np.rint(((filled - ranged.mean_) * scale).clip(0, 127))
-    assert np.array_equal(np.rint(ranged.positions(X, 127) * 127), expected)
-    assert expected[:2].tolist() == [[127, 127], [0, 0]]
-
-
-def test_unit_range_refuses_an_empty_range():
-    with pytest.raises(FarthingError, match="high"):
-        Standardizer().fit([[1.0], [2.0]]).unit_range([1.0], [1.0])
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -261,11 +221,6 @@ def test_errors_name_the_column_and_the_width(encoder):
         encoder().fit([[1, 2], [3, 4]]).positions(np.zeros((1, 3)))
 
 
-def test_standardizer_refuses_infinity_when_scoring():
-    with pytest.raises(FarthingError, match="column 0 holds infinity"):
-        Standardizer().fit([[1.0], [2.0]]).positions([[np.inf]])
-
-
 @pytest.mark.parametrize(
     ("n_bins", "error"),
     [(0, FarthingError), (259, FarthingError), (2.0, TypeError), (True, TypeError)],
@@ -273,3 +228,13 @@ def test_standardizer_refuses_infinity_when_scoring():
 def test_n_bins_is_checked(n_bins, error):
     with pytest.raises(error, match="n_bins: got"):
         PiecewiseLinearEncoder(n_bins)
+
+
+def test_feature_of_column(rng):
+    X = rng.normal(size=(100, 4)).astype(np.float32)
+    X[:, 1] = 3
+    X[::9, 2] = np.nan
+    encoder = PiecewiseLinearEncoder(3).fit(X)
+    assert encoder.feature_of_column.tolist() == [0] * 3 + [2] * 4 + [3] * 3
+    assert len(encoder.feature_of_column) == encoder.width
+    assert Standardizer().fit(X).feature_of_column.tolist() == [0, 1, 2, 3]

@@ -16,11 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import farthing
 
 # What is skipped, and why.
-EXPECTED = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "minibatches and quantile edges see a repeated row twice, a weight of 2 once"
-    ),
-}
+EXPECTED: dict[str, str] = {}
 
 
 @parametrize_with_checks(

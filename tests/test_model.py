@@ -22,6 +22,35 @@ def test_build_sets_sizes_names_and_bias(rng):
     assert (model.n_features, model.n_outputs, model.is_quantized) == (3, 2, False)
 
 
+def test_build_of_normalised_residual_layers(rng):
+    model = build(rng, (8, 8, 4, 4), activation="silu", batch_norm=True, residual=True)
+    assert [layer.activation for layer in model.layers] == ["silu"] * 4 + ["linear"]
+    assert [layer.residual for layer in model.layers] == [False, True, False, True, False]
+    assert [layer.norm is not None for layer in model.layers] == [True] * 4 + [False]
+    twin = model.copy()
+    assert [layer.residual for layer in twin.layers] == [layer.residual for layer in model.layers]
+    assert twin.layers[0].norm is not model.layers[0].norm
+    X = rng.normal(size=(20, 3))
+    assert np.array_equal(twin.forward(X), model.forward(X))
+    rows = model.summary().splitlines()
+    assert "dense1  8 x 8   silu + x" in rows[3] and "dense2  4 x 8   silu   " in rows[4]
+    plain = build(rng, (8, 8), residual=False)
+    assert not any(layer.residual or layer.norm for layer in plain.layers)
+
+
+def test_rescale_output_of_a_residual_model(rng):
+    model = build(rng, (8, 8), residual=True, activation="tanh")
+    X = rng.normal(size=(20, 3))
+    before = model.forward(X)
+    model.rescale_output(2.5, -1)
+    np.testing.assert_allclose(model.forward(X), 2.5 * before - 1, rtol=1e-5, atol=1e-5)
+
+
+def test_build_refuses_an_unknown_activation(rng):
+    with pytest.raises(FarthingError, match=r"activation must be one of .* got 'swish'"):
+        build(rng, activation="swish")
+
+
 def test_build_repeats_by_seed(rng):
     encoder = Standardizer().fit(rng.normal(size=(9, 2)))
     first, again, other = (Model.build(encoder, (4,), seed=seed) for seed in (3, 3, 4))

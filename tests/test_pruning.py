@@ -143,7 +143,7 @@ def test_a_later_pruning_brings_nothing_back(scope):
     X, y = credit.data()
     first = farthing.prune(credit.fitted(), sparsity=0.5)
     shares = [z.mean() for z in zeros(first)]
-    assert max(shares) > 0.55 > 0.45 > min(shares)
+    assert max(shares) > 0.52 > 0.48 > min(shares)
     later = {
         "less": farthing.prune(first, sparsity=0.2, scope=scope),
         "as much": farthing.prune(first, sparsity=0.5, scope=scope),

@@ -168,6 +168,13 @@ def test_an_info_that_does_not_fit_is_refused(info):
         (3, "softmax", {"kind": "multiclass", "classes": [0, 1]}),
         (3, "identity", {"kind": "multiclass", "classes": [0, 1, 2]}),
         (1, "sigmoid", {"kind": "regression"}),
+        (1, "log", files.BINARY),
+        (1, "sigmoid", {**files.BINARY, "decision_weights": [1, 1]}),
+        (1, "identity", {"kind": "regression", "decision_weights": [1]}),
+        *(
+            (2, "softmax", {"kind": "multiclass", "classes": [0, 1], "decision_weights": weights})
+            for weights in ([1], [1, 2, 3], [1, 0], [1, -1], [1, True], [1, "2"], [1, None], 1, {})
+        ),
     ],
 )
 def test_a_target_that_is_not_what_the_link_gives_is_refused(outputs, link, target):
@@ -265,6 +272,37 @@ def test_three_classes(x):
     assert [scorer.decide(row) for row in x] == scorer.decide(x).tolist()
     assert scorer.predict_proba(x[0]).shape == (1, 3)
     assert scorer.positive is None
+
+
+def test_decision_weights(x):
+    weights = [1, 2.5, 1e-300]
+    target = {"kind": "multiclass", "classes": ["a", "b", "c"], "decision_weights": weights}
+    scorer = Scorer(with_target(3, **target).dumps())
+    proba = scorer.predict(x).astype(np.float64)
+    expected = [["a", "b", "c"][i] for i in (proba * weights).argmax(axis=1)]
+    assert expected != [["a", "b", "c"][i] for i in proba.argmax(axis=1)]
+    assert scorer.decide(x).tolist() == [scorer.decide(row) for row in x] == expected
+    assert scorer.describe()["target"]["decision_weights"] == weights
+
+
+def test_the_first_of_equals_is_decided():
+    target = {"kind": "multiclass", "classes": [7, 8, 9], "decision_weights": [1, 2, 2]}
+    parts = files.logistic(3, 3, "softmax", target=target)
+    dict(parts.tensors)["dense0.weight"][:] = 0
+    dict(parts.tensors)["dense0.bias"][:] = 0
+    assert Scorer(parts.dumps()).decide([1, 2, 3]) == 8
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_regression_behind_exp(x, outputs):
+    parts = files.logistic(3, outputs, "log", target={"kind": "regression"})
+    scorer = Scorer(parts.dumps())
+    expected = files.logistic_scores(parts, x).reshape(scorer.predict(x).shape)
+    np.testing.assert_allclose(scorer.predict(x), expected, rtol=1e-5)
+    np.testing.assert_array_equal(scorer.decide(x), scorer.predict(x))
+    assert scorer.describe()["link"] == "log"
+    with pytest.raises(ValueError, match="predict_proba needs a classifier"):
+        scorer.predict_proba(x)
 
 
 def test_a_regression(x):

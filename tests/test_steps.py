@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import farthing
-from farthing import base, steps
+from farthing import fitting, steps
 
 QUICK = {"hidden": (6,), "max_epochs": 2, "random_state": 5}
 ONE_EPOCH = {"epochs": 1, "augment": 0}
@@ -36,7 +36,7 @@ def trainings(monkeypatch):
     """What every training was given, in order; it trains all the same."""
     credit.fitted()  # by whichever test comes first, but not among these
     seen = []
-    for module in (base, steps):
+    for module in (fitting, steps):
         original = module.train
 
         def spy(model, X, target, *, original=original, **options):

@@ -10,7 +10,7 @@ from classes import teach
 from scipy.special import softmax
 
 import farthing
-from farthing import base, steps
+from farthing import fitting, steps
 
 QUICK = {"hidden": (8,), "max_epochs": 6, "random_state": 0}
 ONE_EPOCH = {"epochs": 1, "augment": 0}
@@ -44,7 +44,7 @@ def model():
 def trainings(monkeypatch):
     """What every training was given; it trains all the same."""
     seen = []
-    for module in (base, steps):
+    for module in (fitting, steps):
         original = module.train
 
         def spy(model, X, target, *, original=original, **options):

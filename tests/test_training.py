@@ -6,19 +6,14 @@ import numpy as np
 import pytest
 
 from farthing import FarthingError
+from farthing.backprop import gradients
+from farthing.batchnorm import BatchNorm
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.layers import Dense
 from farthing.losses import binary_cross_entropy, squared_error
 from farthing.model import Model
 from farthing.targets import Values
-from farthing.training import (
-    Adam,
-    draw_seed,
-    gradients,
-    one_cycle,
-    split_search,
-    train,
-)
+from farthing.training import train
 
 
 def network(rng, sizes=(5, 7, 4, 2)):
@@ -78,6 +73,45 @@ def test_gradients_equal_autograd_and_finite_differences(loss, reference, rng):
             assert gradient[name][i] == pytest.approx((up - down) / (2 * step), rel=1e-6)
 
 
+ACTIVATIONS_IN_AUTOGRAD = {
+    "tanh": anp.tanh,
+    "sigmoid": lambda z: 1 / (1 + anp.exp(-z)),
+    "silu": lambda z: z / (1 + anp.exp(-z)),
+    "gelu": lambda z: 0.5 * z * (1 + anp.tanh(anp.sqrt(2 / anp.pi) * (z + 0.044715 * z**3))),
+    "relu": lambda z: anp.maximum(z, 0),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS_IN_AUTOGRAD)
+def test_gradients_of_a_normalised_residual_network_equal_autograd(activation, rng):
+    layers = network(rng, (5, 6, 6, 6, 2))
+    for i, layer in enumerate(layers[:-1]):
+        layer.activation, layer.residual, layer.norm = activation, i > 0, BatchNorm(6, float)
+        layer.norm.gamma, layer.norm.beta = rng.normal(size=(2, 6))
+    x, target, weight = rng.normal(size=(9, 5)), rng.random((9, 2)), rng.random(9)
+    value, ours = gradients(layers, x, target, weight, squared_error)
+
+    def forward(parameters):
+        y, share = x, weight / weight.sum()
+        for i, given in enumerate(parameters[:-1]):
+            z = anp.dot(y, given["weight"].T)
+            z = z - anp.dot(share, z)
+            z = z / anp.sqrt(anp.dot(share, z**2) + 1e-5)
+            a = ACTIVATIONS_IN_AUTOGRAD[activation](z * given["gamma"] + given["beta"])
+            y = a + y if i > 0 else a
+        last = parameters[-1]
+        return squared_in_autograd(anp.dot(y, last["weight"].T) + last["bias"], target, weight)
+
+    parameters = [
+        {name: getattr(*where) for name, where in layer.parameters().items()} for layer in layers
+    ]
+    assert value == pytest.approx(forward(parameters), rel=1e-12)
+    for own, theirs in zip(ours, autograd.grad(forward)(parameters), strict=True):
+        assert set(own) == set(theirs)
+        for name, gradient in own.items():
+            np.testing.assert_allclose(gradient, theirs[name], rtol=1e-8, atol=1e-12)
+
+
 def test_gradients_with_dropout_are_those_of_the_thinned_network(rng):
     """The same draw of units twice: the loss moves as the gradient says."""
     layers = network(rng)
@@ -97,6 +131,28 @@ def test_gradients_with_dropout_are_those_of_the_thinned_network(rng):
     assert slope == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5)
 
 
+def test_dropout_of_whole_units_is_the_same_in_all_rows():
+    layers = [
+        Dense("dense0", np.ones((1000, 1)), np.zeros(1000)),
+        Dense("dense1", np.eye(1000), np.zeros(1000), "linear"),
+    ]
+    seen = []
+
+    def spy(z, target, weight):
+        seen.append(z.copy())
+        return squared_error(z, target, weight)
+
+    x, target = np.array([[1.0], [2.0]]), np.zeros((2, 1000))
+    for whole in (True, False):
+        rng = np.random.default_rng(0)
+        gradients(layers, x, target, None, spy, 0.3, rng, whole_units=whole)
+    units, cells = (z / x for z in seen)
+    assert np.array_equal(units[0], units[1]) and not np.array_equal(cells[0], cells[1])
+    for kept in (units, cells):
+        assert set(np.unique(kept.round(4))) == {0, 1.4286}
+        assert (kept == 0).mean() == pytest.approx(0.3, abs=0.05)
+
+
 def test_dropout_keeps_the_expected_activation():
     layers = [
         Dense("dense0", np.ones((20_000, 1)), np.zeros(20_000)),
@@ -110,35 +166,6 @@ def test_dropout_keeps_the_expected_activation():
 
     gradients(layers, np.ones((1, 1)), np.ones((1, 1)), None, spy, 0.3, np.random.default_rng(0))
     assert seen[0] == pytest.approx(1, abs=0.02) and seen[0] != 1
-
-
-def test_adam_is_the_algorithm_of_the_paper(rng):
-    layer = Dense("dense0", rng.normal(size=(3, 2)), rng.normal(size=3))
-    weight, bias = layer.weight.copy(), layer.bias.copy()
-    m, v = np.zeros_like(weight), np.zeros_like(weight)
-    mb, vb = np.zeros_like(bias), np.zeros_like(bias)
-    adam = Adam([layer], weight_decay=0.1)
-    for t in range(1, 6):
-        g, gb = rng.normal(size=weight.shape), rng.normal(size=bias.shape)
-        adam.step([{"weight": g, "bias": gb}], 0.01)
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        mb, vb = 0.9 * mb + 0.1 * gb, 0.999 * vb + 0.001 * gb**2
-        fix, fix2 = 1 - 0.9**t, 1 - 0.999**t
-        weight -= 0.01 * 0.1 * weight
-        weight -= 0.01 * (m / fix) / (np.sqrt(v / fix2) + 1e-8)
-        bias -= 0.01 * (mb / fix) / (np.sqrt(vb / fix2) + 1e-8)
-    np.testing.assert_allclose(layer.weight, weight, rtol=1e-12)
-    np.testing.assert_allclose(layer.bias, bias, rtol=1e-12)
-
-
-@pytest.mark.parametrize("total", [1, 2, 9, 1000])
-def test_one_cycle_rises_once_and_falls_towards_zero(total):
-    rates = np.array([one_cycle(step, total) for step in range(total)])
-    peak = rates.argmax()
-    assert ((rates > 0) & (rates <= 1)).all() and rates.max() == 1
-    assert (np.diff(rates[: peak + 1]) > 0).all()
-    assert (np.diff(rates[peak:]) <= 0).all()
-    assert total < 1000 or (peak == 99 and rates[-1] < 1e-4)
 
 
 def task(rng, n=600):
@@ -381,58 +408,167 @@ def test_a_loss_that_becomes_infinite_is_an_error(rng):
         train(fresh(X, link="identity"), X, y, loss="squared", learning_rate=1e20)
 
 
-def test_split_is_stratified_and_repeats(rng):
-    y = np.repeat([0, 1], [9950, 50])
-    fit, search = split_search(10_000, y, seed=3)
-    assert len(search) == 1000 and y[search].sum() == 5
-    assert np.array_equal(np.sort(np.concatenate([fit, search])), np.arange(10_000))
-    assert np.array_equal(split_search(10_000, y, seed=3)[1], search)
-    assert not np.array_equal(split_search(10_000, y, seed=4)[1], search)
+def watch():
+    """A list, and the callback that notes the steps and the type they are made in."""
+    seen = []
+    return seen, lambda step, total, given: seen.append((total, given.layers[0].weight.dtype))
 
 
-def test_split_of_few_rows_has_no_search_part():
-    fit, search = split_search(999, np.zeros(999))
-    assert len(fit) == 999 and len(search) == 0
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"batch_norm": True}, {"activation": "gelu", "residual": True}, {"hidden": ()}],
+    ids=["plain", "normalised", "residual", "linear"],
+)
+@pytest.mark.parametrize("loss", ["binary", "squared"])
+def test_integer_weights_are_repeated_rows_in_full_batches(fields, loss, rng):
+    X, y = task(rng, 300)
+    target = y if loss == "binary" else y + X[:, 0]
+    weight = rng.integers(0, 4, 300)
+    answers = []
+    for rows, repeat in ((np.arange(300), False), (np.repeat(np.arange(300), weight), True)):
+        encoder = PiecewiseLinearEncoder().fit(X)
+        hidden = fields.get("hidden", (16, 16))
+        model = Model.build(encoder, hidden, **{k: v for k, v in fields.items() if k != "hidden"})
+        seen, on_step = watch()
+        history = train(
+            model,
+            X[rows],
+            target[rows],
+            loss=loss,
+            sample_weight=None if repeat else weight,
+            full_batch=True,
+            on_step=on_step,
+            weight_decay=0.1,
+            max_epochs=4,
+        )
+        assert seen == [(256, np.float64)] * 256
+        assert all(a.dtype == np.float32 for a in parameters(model))
+        answers.append((model.forward(X), history.train_loss))
+    np.testing.assert_allclose(answers[0][0], answers[1][0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(answers[0][1], answers[1][1], rtol=1e-9)
+    assert answers[0][1][-1] < 0.9 * answers[0][1][0]
 
 
-def test_split_of_a_continuous_target_is_plain(rng):
-    _, search = split_search(2000, rng.normal(size=2000))
-    assert len(search) == 200
+def test_full_batches_stop_early_and_have_no_order(rng):
+    X, y = task(rng)
+    noise = rng.integers(0, 2, 600).astype(np.float32)
+    models = [fresh(X) for _ in range(2)]
+    for seed, model in enumerate(models):
+        history = train(
+            model,
+            X,
+            y,
+            full_batch=True,
+            validation=(X, noise, None),
+            patience=2,
+            dropout=0.0,
+            seed=seed,
+        )
+        assert history.best_epoch == int(np.argmin(history.validation_loss)) < 13
+        assert history.epochs == history.best_epoch + 3
+    assert same(parameters(models[0]), parameters(models[1]))
 
 
-def test_split_keeps_groups_whole_and_shares_near(rng):
-    groups = rng.zipf(1.5, 5000) % 700
-    y = (rng.random(5000) < 0.2 + 0.3 * (groups % 2)).astype(int)
-    fit, search = split_search(5000, y, groups, seed=0)
-    assert not set(groups[fit]) & set(groups[search])
-    assert np.array_equal(np.sort(np.concatenate([fit, search])), np.arange(5000))
-    for value in (0, 1):
-        assert (y[search] == value).sum() == pytest.approx(0.1 * (y == value).sum(), rel=0.1)
-    assert len(split_search(5000, y, np.zeros(5000), seed=0)[1]) == 0
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_full_batches_of_a_wide_encoding_are_expanded_in_pieces(batch_norm, monkeypatch, rng):
+    X, y = task(rng, 2500)
+    models = [fresh(X, batch_norm=batch_norm) for _ in range(2)]
+    train(models[0], X, y, full_batch=True, max_epochs=1)
+    monkeypatch.setattr("farthing.sampling.EXPANDED_BYTES", 1)
+    train(models[1], X, y, full_batch=True, max_epochs=1)
+    for ours, theirs in zip(*map(parameters, models), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("groups", [None, np.arange(5000) // 10])
-def test_search_part_is_a_tenth_of_the_rows_of_positive_weight(groups):
-    weight = np.arange(5000) % 3 == 0
-    fit, search = split_search(5000, groups=groups, weight=weight)
-    assert np.array_equal(np.union1d(fit, search), np.arange(5000))
-    assert weight[search].sum() == pytest.approx(167, abs=2)
-    assert groups is not None or weight[search].all()
-    for counted, rows in ((999, 0), (1000, 100)):
-        assert len(split_search(5000, weight=np.arange(5000) < counted)[1]) == rows
+def test_strata_are_in_every_minibatch(rng):
+    X, _ = task(rng, 2000)
+    y = np.zeros(2000, np.float32)
+    y[:20] = 1
+    seen = []
+
+    def loss(z, target, weight):
+        seen.append(int(target.sum()))
+        return binary_cross_entropy(z, target, weight)
+
+    strata = y.astype(int)
+    train(fresh(X), X, y, loss=loss, strata=strata, batch_size=100, max_epochs=2)
+    assert seen == [1] * 40
+    with pytest.raises(FarthingError, match="strata: got shape"):
+        train(fresh(X), X, y, strata=strata[:5])
 
 
-def test_search_part_exists_from_the_fewest_rows_asked_for():
-    assert len(split_search(100, min_rows=100)[1]) == 10
-    assert len(split_search(99, min_rows=100)[1]) == 0
+def test_a_callback_stops_training(rng):
+    X, y = task(rng)
+    model, seen = fresh(X), []
+
+    def progress(report):
+        seen.append([a.copy() for a in parameters(model)])
+        return report["epoch"] == 3
+
+    history = train(model, X, y, validation=(X, 1 - y, None), progress=progress)
+    assert history.stopped and not history.interrupted
+    assert history.epochs == 3 and history.best_epoch == 0
+    assert same(parameters(model), seen[0])
+    assert not train(fresh(X), X, y, max_epochs=1).stopped
 
 
-def test_draw_seed():
-    assert draw_seed(5) == draw_seed(np.int64(5)) == 5
-    assert draw_seed(None) != draw_seed(None)
-    for generator in (np.random.default_rng, np.random.RandomState):
-        assert draw_seed(generator(1)) == draw_seed(generator(1)) != draw_seed(generator(2))
-    with pytest.raises(FarthingError, match="random_state: got -1"):
-        draw_seed(-1)
-    with pytest.raises(TypeError, match="random_state: got str"):
-        draw_seed("seed")
+def test_training_goes_on_from_the_parameters_it_finds(rng):
+    X, y = task(rng)
+    model = fresh(X)
+    first = train(model, X, y)
+    kept = [a.copy() for a in parameters(model)]
+    more = train(model, X, y, max_epochs=1, learning_rate=1e-4)
+    assert more.train_loss[0] < 0.7 * first.train_loss[0]
+    for before, after in zip(kept, parameters(model), strict=True):
+        assert 0 < np.abs(before - after).max() < 0.01
+
+
+def test_trained_layers_own_their_arrays(rng):
+    X, y = task(rng, 100)
+    model = fresh(X)
+    train(model, X, y, max_epochs=1)
+    assert all(a.flags.owndata for a in parameters(model))
+
+
+@pytest.mark.parametrize("full_batch", [False, True])
+def test_batch_normalisation_is_folded(full_batch, rng):
+    """What the last epoch was judged by is what the folded model answers."""
+    X, y = task(rng)
+    model = fresh(X * 50, (16, 8), batch_norm=True)
+    mask = rng.random((16, model.encoder.width)) < 0.6
+    model.layers[0].set_mask(mask)
+    assert [layer.norm is None for layer in model.layers] == [False, False, True]
+    seen = []
+
+    def progress(report):
+        assert model.layers[0].norm is not None
+        seen.append(model.forward(X * 50))
+
+    history = train(
+        model,
+        X * 50,
+        y,
+        validation=(X * 50, y, None),
+        progress=progress,
+        full_batch=full_batch,
+        max_epochs=6,
+    )
+    assert all(layer.norm is None for layer in model.layers)
+    np.testing.assert_allclose(model.forward(X * 50), seen[history.best_epoch], atol=2e-5)
+    assert not model.layers[0].weight[~mask].any()
+    assert ((model.forward(X * 50)[:, 0] > 0) == y).mean() > 0.8
+
+
+def test_batch_normalisation_needs_two_rows(rng):
+    X, y = task(rng)
+    with pytest.raises(FarthingError, match="batch_size: got 1 with batch normalisation"):
+        train(fresh(X, batch_norm=True), X, y, batch_size=1)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "silu", "gelu"])
+@pytest.mark.parametrize("extra", [{}, {"residual": True, "batch_norm": True}])
+def test_every_activation_learns(activation, extra, rng):
+    X, y = task(rng)
+    model = fresh(X, (16, 16), activation=activation, **extra)
+    train(model, X, y, learning_rate=0.01)
+    assert ((model.forward(X)[:, 0] > 0) == y).mean() > 0.85

@@ -15,7 +15,7 @@ AVX2_TEMPLATE uint32_t reached(__m256 x, const float *edges) {
 }
 
 /* The table row of every feature and its value in the bin, not yet clamped, to `values`: NaN
- * where x is, and where it is infinite and the feature has no bins.  Locals: a store to the
+ * where x is, where it is infinite and the feature has no bins, and where that is categorical.  Locals: a store to the
  * results might change *e for all the compiler knows. */
 AVX2_TEMPLATE void find_rows(const ft_encoder *e, const float *x, uint32_t *rows,
                              uint32_t *values) {
@@ -35,7 +35,7 @@ AVX2_TEMPLATE void find_rows(const ft_encoder *e, const float *x, uint32_t *rows
     }
 }
 
-/* Which of the features j to j + 7 may be missing, a bit each. */
+/* Which of the features j to j + 7 may be missing or categorical, a bit each. */
 AVX2_TEMPLATE uint32_t suspects(const ft_encoder *e, __m256 values, size_t j) {
     const __m256 nan = _mm256_cmp_ps(values, values, _CMP_UNORD_Q);
     const uint32_t mask = (uint32_t)_mm256_movemask_ps(nan);
@@ -56,8 +56,9 @@ AVX2_TEMPLATE void find_codes(const int IS_FLOAT, const ft_encoded *w, const flo
         for (uint32_t mask = suspects(e, v, j); mask; mask &= mask - 1) {
             const size_t at = j + (size_t)__builtin_ctz(mask);
             const ft_encoder_feature *f = &e->feature[at];
-            if (x[f->column] == x[f->column]) continue;
-            rows[at] = f->missing_row;
+            const float raw = x[f->column];
+            if (raw == raw && !(e->categorical && e->categorical[at].rows)) continue;
+            rows[at] = raw == raw ? ft_category_row(&e->categorical[at], raw) : f->missing_row;
             if (IS_FLOAT) memcpy(&values[at], &f->missing_value, sizeof *values);
             else values[at] = f->missing_pair;
         }

@@ -10,6 +10,7 @@ cdef extern from "farthing.h":
         size_t nbytes
         const char *names
         const uint32_t *name_offsets
+        const ft_categories *categories
         const char *info
         size_t info_size
     ctypedef enum ft_status:
@@ -41,8 +42,17 @@ cdef extern from "kernels.h":
         size_t bytes
     ctypedef struct ft_packed_f32:
         size_t bytes
-    ctypedef struct ft_encoder:
+    ctypedef struct ft_encoder_feature:
+        uint32_t column
+    ctypedef struct ft_categorical:
         uint32_t rows
+        uint32_t count
+        uint32_t dim
+    ctypedef struct ft_encoder:
+        uint32_t used
+        uint32_t rows
+        const ft_encoder_feature *feature
+        const ft_categorical *categorical
     ctypedef struct ft_encoded:
         size_t bytes
 
@@ -62,6 +72,7 @@ cdef extern from "model.h":
         uint32_t storage
         uint32_t amax_in
         uint32_t amax_out
+        uint32_t source
         const char *name
         uint32_t width
         uint64_t nonzeros
@@ -70,6 +81,12 @@ cdef extern from "model.h":
         ft_packed_f32 dense_f32
         ft_encoder encoder
         ft_encoded encoded
+    ctypedef struct ft_categories:
+        uint32_t count
+        const char *text
+        const uint32_t *offsets
+        const float *values
+    float ft_category_of(const ft_categories *categories, const char *text, size_t length)
 
 cdef extern from "container.h":
     ctypedef struct ft_tensor:
@@ -185,6 +202,7 @@ cdef extern from "_fastcall.h":
     bint farthing_is_array(PyObject *o)
     float *farthing_float_vector(PyObject *o, size_t length, int flags)
     ft_element farthing_element_of_dtype(int type)
+    const char *farthing_utf8(object text, Py_ssize_t *size)
     bint farthing_get_buffer(object o, Py_buffer *buffer) except -1
     int farthing_install_method(
         object type, const char *name, void *function, const char *doc

@@ -70,6 +70,15 @@ static inline int farthing_get_buffer(PyObject *o, Py_buffer *buffer) {
     return 0;
 }
 
+/* The UTF-8 of a str, kept by it; NULL, without an exception, where it holds a lone surrogate. */
+static inline const char *farthing_utf8(PyObject *text, Py_ssize_t *size) {
+    const char *utf8 = PyUnicode_AsUTF8AndSize(text, size);
+
+    if (!utf8)
+        PyErr_Clear();
+    return utf8;
+}
+
 static inline ft_element farthing_element_of_dtype(int type) {
     switch (type) {
     case NPY_BOOL: return FT_ELEMENT_BOOL;

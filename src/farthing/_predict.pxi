@@ -14,7 +14,9 @@ x: one row (n_features,) or a batch (rows, n_features) of raw features: a numpy 
 other buffer of floats, integers or bools in any layout and byte order; a list or tuple of
 numbers, or of rows; a dict or other mapping by feature name, or a list of them; a pandas,
 polars or pyarrow frame, by column name.  NaN, None and masked cells mean missing.  Values are
-rounded once, to float32.
+rounded once, to float32.  Of a feature whose `categories` are texts a text is looked up among
+them, also in an array of objects; a number is the place of one in that list, anything else, such
+as -1, an unknown one.
 
 Returns the probability of `positive`, the probabilities of all classes, or the value: a Python
 float for one row, float32 (rows,) for a batch; of a multi-class model float32 (classes,) or

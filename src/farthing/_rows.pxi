@@ -18,13 +18,15 @@ cdef object label(CoreScorer self, Py_ssize_t column):
 
 
 cdef float number(CoreScorer self, object item, Py_ssize_t column) except? -1:
-    """One feature from a Python object, rounded once; None means missing."""
+    """One feature from a Python object, rounded once; None means missing, a text its category."""
     if isinstance(item, float):
         return ft_float_of_double(item)
     if item is None:
         return NAN
     if isinstance(item, int):
         return whole_number(self, item, column)
+    if isinstance(item, str) and takes_text(self.model, column):
+        return code_of(&self.model.categories[column], item)
     try:
         return whole_number(self, operator.index(item), column)
     except TypeError:
@@ -40,6 +42,17 @@ cdef float number(CoreScorer self, object item, Py_ssize_t column) except? -1:
         f"x must hold numbers, got {type(item).__name__} {reprlib.repr(item)} "
         f"for feature {label(self, column)}"
     )
+
+
+cdef bint takes_text(const ft_model *model, Py_ssize_t column) noexcept:
+    return model.categories != NULL and model.categories[column].text != NULL
+
+
+cdef float code_of(const ft_categories *categories, object text) noexcept:
+    """What stands for a text in a row: as ft_category says."""
+    cdef Py_ssize_t size = 0
+    cdef const char *utf8 = farthing_utf8(text, &size)
+    return -1.0 if utf8 == NULL else ft_category_of(categories, utf8, size)
 
 
 cdef float whole_number(CoreScorer self, object item, Py_ssize_t column) except? -1:
@@ -86,8 +99,9 @@ cdef int read_dict(CoreScorer self, dict x, float *row) except -1:
             raise ValueError(f"x has no value for feature {name!r}") from None
         row[i] = number(self, item, i)
     if <size_t>len(x) != self.features:
-        unknown = next(key for key in x if key not in self._names)
-        raise ValueError(f"x has {unknown!r}, which is no feature of the model")
+        for key in x:
+            if key not in self._names:
+                raise ValueError(f"x has {key!r}, which is no feature of the model")
     return 0
 
 

@@ -72,6 +72,41 @@ cdef class CoreScorer:
         cdef const ft_op *first = &self.model.ops[0]
         return [i for i in range(self.features) if first.fill[i] == first.fill[i]]
 
+    def _categorical(self) -> list:
+        """(column, categories, dimensions of the embedding or 0, whether missing is learnt) of
+        each categorical feature."""
+        cdef uint32_t j
+        cdef const ft_encoder *e = &self.model.ops[0].encoder
+        if e.categorical == NULL:
+            return []
+        return [
+            (
+                e.feature[j].column,
+                e.categorical[j].count,
+                e.categorical[j].dim,
+                e.categorical[j].rows > e.categorical[j].count + 1,
+            )
+            for j in range(e.used) if e.categorical[j].rows
+        ]
+
+    def _kept(self, size_t column) -> list:
+        """The categories of a categorical feature: texts or numbers."""
+        cdef uint32_t i
+        cdef const ft_categories *c
+        if self.model.categories == NULL or column >= self.features:
+            return []
+        c = &self.model.categories[column]
+        if c.text == NULL:
+            return [c.values[i] for i in range(c.count)]
+        return [c.text[c.offsets[i]:c.offsets[i + 1]].decode() for i in range(c.count)]
+
+    def _code(self, size_t column, text):
+        """What stands for a text in a row of numbers; whatever is no text, or belongs to a feature
+        without texts, stays as it is."""
+        if isinstance(text, str) and column < self.features and takes_text(self.model, column):
+            return code_of(&self.model.categories[column], text)
+        return text
+
 
 cdef dict operation(const ft_op *op):
     fields = {
@@ -87,6 +122,7 @@ cdef dict operation(const ft_op *op):
         "storage": op.storage,
         "amax_in": op.amax_in,
         "amax_out": op.amax_out,
+        "source": op.source,
     }
     if op.kind == FT_OP_ENCODE_DENSE:
         fields["nbytes"] = op.encoded.bytes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 __all__ = ["munge"]
@@ -26,20 +28,40 @@ def _rank_scaled(matrix: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def nearest_rows(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _equal_columns(codes: list[np.ndarray]) -> np.ndarray:
+    """In how many of the columns (n,) two rows are equal: (n, n)."""
+    n = len(codes[0])
+    equal = np.zeros((n, n), np.uint8 if len(codes) < 256 else np.uint32)
+    for code in codes:
+        # Two bytes a comparison: a block has fewer than 2 x BLOCK rows.
+        code = np.unique(code, return_inverse=True)[1].astype(np.int16)
+        equal += code[:, None] == code[None, :]
+    return equal
+
+
+def nearest_rows(
+    matrix: np.ndarray, rng: np.random.Generator, categorical: Collection[int] = ()
+) -> np.ndarray:
     """For every row of float32 (n, features) the index of a near other row, (n,).
 
-    Euclidean distance of column ranks, within random blocks of `BLOCK` rows.
+    Euclidean distance of column ranks, within random blocks of `BLOCK` rows. In the columns
+    of `categorical` equal values are at distance 0 and others at 1, whatever the numbers;
+    missing ones equal each other.
     """
-    scaled = _rank_scaled(matrix)
-    n = len(scaled)
+    categorical = sorted(set(categorical))
+    scaled = _rank_scaled(np.delete(matrix, categorical, axis=1))
+    codes = [np.unique(matrix[:, j], return_inverse=True)[1] for j in categorical]
+    n = len(matrix)
     nearest = np.zeros(n, np.intp)
     order = rng.permutation(n)
     blocks = max(1, n // BLOCK)
     for members in np.array_split(order, blocks):
         points = scaled[members]
         half = 0.5 * np.einsum("ij,ij->i", points, points)
+        # Half the squared distance but for the half square of the row itself.
         distance = half[None, :] - points @ points.T
+        if codes:
+            distance -= np.float32(0.5) * _equal_columns([code[members] for code in codes])
         np.fill_diagonal(distance, np.inf)
         nearest[members] = members[np.argmin(distance, axis=1)]
     return nearest
@@ -233,6 +255,8 @@ def munge(
     copies: int,
     probability: float = 0.5,
     local_variance: float = 2.0,
+    categorical: Collection[int] = (),
+    swapped: Collection[int] | None = None,
     rng,
 ):
     """`copies` augmented tables in the container of `X`, each with as many rows.
@@ -242,19 +266,22 @@ def munge(
     numbers get normal noise on top, of standard deviation |difference| / `local_variance`;
     anything else (text, categories, booleans, dates, codes, nulls) is taken as it is. Types,
     names and categories stay, and the same seed draws the same values in every container.
-    Yields one table at a time.
+    categorical: the columns of `matrix` whose numbers name categories, which are near where
+    they are equal. swapped: the columns of X that are never blurred; None: those of
+    `categorical`, for an X with the columns of `matrix`. Yields one table at a time.
     """
     if not copies:
         return
-    near = nearest_rows(matrix, rng)
+    swapped = set(categorical if swapped is None else swapped)
+    near = nearest_rows(matrix, rng, categorical)
     container = _container(X)
     columns = container.columns(X)
     for _ in range(copies):
         swaps = rng.random((len(near), len(columns))) < probability
         mixed = []
-        for column, swap in zip(columns, swaps.T, strict=True):
+        for j, (column, swap) in enumerate(zip(columns, swaps.T, strict=True)):
             new = container.take(column, np.where(swap, near, np.arange(len(near))))
-            numbers = container.numbers(column)
+            numbers = None if j in swapped else container.numbers(column)
             if numbers is not None:
                 values, known = numbers
                 known = known & np.isfinite(values)

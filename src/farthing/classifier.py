@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from farthing._validate import FarthingError, check_fraction, check_number
-from farthing.base import Estimator, linear_coefficients, training_table
+from farthing.base import linear_coefficients
+from farthing.fitting import Learner, Table
 from farthing.model import Model
 from farthing.solvers import logistic_regression
 from farthing.tables import as_labels, as_weights
@@ -23,7 +24,7 @@ NEWTON_UNKNOWNS = 2000
 NEWTON_L2 = 1e-4
 
 
-class Classifier(Estimator):
+class Classifier(Learner):
     """A small neural network for two classes or more, on a piecewise-linear encoding.
 
     Parameters
@@ -37,6 +38,27 @@ class Classifier(Estimator):
         features"); None standardises.
     n_bins : int
         Most bins a feature, 1..258.
+    edges : "quantile" or "teacher"
+        Where the bins end: at quantiles and frequent values of the rows, or, in `distill`, at
+        the thresholds of a teacher of trees.
+    activation : "relu", "tanh", "gelu", "silu" or "sigmoid"
+        Of the hidden layers.
+    batch_norm, residual : bool
+        Normalise the hidden layers over each minibatch (Ioffe & Szegedy 2015), folded into
+        their weights afterwards; add a hidden layer's input to its output where both are
+        equally wide (He et al. 2016).
+    categorical_features : None, "from_dtype" or list
+        Names or 0-based indices of the columns that hold categories, all texts or all numbers;
+        "from_dtype": a table's columns of categories or text.
+    min_frequency : int
+        Categories of fewer rows (or less total sample_weight) share one row, 'other', with
+        those that appear later.
+    embedding_dim : "auto", int or None
+        Columns that embed a categorical feature; None or 0: one for each category; "auto":
+        that up to 32 categories, else the square root of their number, at most 16.
+    monotone_constraints : dict or None
+        {column name or 0-based index: +1 or -1}: the score never falls (+1) or never rises
+        (-1) in that feature, proven by `certify_monotone`; 0 is no constraint.
     class_weight : None, "balanced" or dict
         What a row counts in the loss by its class: {label: weight > 0} for every label, or
         "balanced": rows / (classes x rows of the class), by sample_weight where given. Only
@@ -49,9 +71,18 @@ class Classifier(Estimator):
     l2 : float or "auto"
         Decoupled weight decay, "auto": 0.2. Solved by Newton's method: l2 / 2 times the
         squared coefficients of the standardised columns, added to the mean loss; "auto": 1e-4.
+    l1, group_l1 : float, or for group_l1 a dict
+        Penalties that make weights exactly zero, and keep them so (`farthing.penalties`): on
+        every weight, and on groups: a number counts for features, a dict by "feature", "bin"
+        and "neuron".
     early_stopping : "auto", True or False
         "auto": where there are 1,000 rows or more, a tenth of them is the search part; True:
         from 100 rows. With fewer, or False, training runs its `max_epochs`.
+    refit : bool
+        Train again on all rows, the search part included, for the best number of epochs; the
+        recalibration stays the one found before.
+    warm_start : bool
+        `fit` goes on from the fitted network, with its edges and categories.
     calibrate : bool
         Give the mean probabilities the classes' shares in the rows learnt from, then refit
         slope and intercept of the logit on the search part; of several classes one slope, and
@@ -66,7 +97,11 @@ class Classifier(Estimator):
     random_state : int, numpy RandomState or None
     callback : callable or None
         Called once an epoch (of Newton's method, an iteration) with a dict of epoch,
-        max_epochs, loss and validation_loss, None where there is none.
+        max_epochs, loss and validation_loss, None where there is none; training stops where
+        it returns True.
+
+    Under 1,000 rows training is in double precision and every step sees all of them, so that
+    a row of weight 2 is two rows.
 
     Attributes: ``model_``, ``classes_``, ``class_weight_`` (by ``classes_``),
     ``n_features_in_``, ``feature_names_in_`` (tables only), ``history_``; for ``hidden=()``
@@ -87,15 +122,27 @@ class Classifier(Estimator):
         hidden=(64, 32),
         encoder="piecewise_linear",
         *,
+        activation="relu",
+        batch_norm=False,
+        residual=False,
         n_bins=16,
+        edges="quantile",
+        categorical_features=None,
+        min_frequency=10,
+        embedding_dim="auto",
+        monotone_constraints=None,
         class_weight=None,
         max_epochs=16,
         batch_size="auto",
         learning_rate="auto",
+        l1=0.0,
         l2="auto",
+        group_l1=0.0,
         dropout=0.05,
         patience=8,
         early_stopping="auto",
+        refit=False,
+        warm_start=False,
         calibrate=True,
         decision_threshold=0.5,
         positive=None,
@@ -127,6 +174,13 @@ class Classifier(Estimator):
             raise FarthingError(
                 f"y must have two classes or more, got {len(classes)} class: {classes.tolist()}"
             )
+        if self.warm_start and self.__sklearn_is_fitted__():
+            before = self.classes_.tolist()
+            if before != classes.tolist():
+                raise FarthingError(
+                    f"y must have the classes {before} that warm_start goes on with, "
+                    f"got {classes.tolist()}"
+                )
         self.classes_ = classes
         if self._several():
             self._check_no_positive()
@@ -220,10 +274,10 @@ class Classifier(Estimator):
         target, factor = tilted(target, tilt)
         return target, factor if weight is None else weight * factor
 
-    def _restore_prior(self, model: Model) -> None:
+    def _shift_prior(self, model: Model, sign: int) -> None:
         odds = np.log(self._tilt())
         if odds.any():
-            model.rescale_output(1.0, -odds if self._several() else odds[0] - odds[1])
+            model.rescale_output(1.0, sign * (odds if self._several() else odds[1] - odds[0]))
 
     def fit(self, X, y, sample_weight=None, *, eval_set=None, groups=None) -> Classifier:
         """Fits the network.
@@ -237,14 +291,15 @@ class Classifier(Estimator):
         numeric, and columns that lose half of their distinct values in float32.
         """
         self._check_parameters()
-        matrix, names = training_table(X)
-        classes, index = as_labels(y, len(matrix))
+        table = self._learn_table(X, sample_weight)
+        n = len(table.rows)
+        classes, index = as_labels(y, n)
         self._set_classes(classes)
-        weight = as_weights(sample_weight, len(matrix))
+        weight = as_weights(sample_weight, n)
         self._check_counts(index, weight)
         target = self._code(index)
         self._set_class_weight(target, weight)
-        return self._fit_table(matrix, names, target, weight, eval_set, groups)
+        return self._fit_table(table, target, weight, eval_set, groups)
 
     def _check_counts(self, index: np.ndarray, weight: np.ndarray | None) -> None:
         """Raises ValueError for a class of one row, where a weight may stand for several rows:
@@ -260,7 +315,8 @@ class Classifier(Estimator):
         raise FarthingError(f"y must have 2 rows or more of every class, {found}")
 
     def _solves(self, n_features: int) -> bool:
-        if len(self.hidden) or self.encoder is not None:
+        constrained = self.monotone_constraints or self._penalty() or self.warm_start
+        if len(self.hidden) or self.encoder is not None or constrained:
             return False
         return self._objective().n_outputs * (n_features + 1) <= NEWTON_UNKNOWNS
 
@@ -282,8 +338,8 @@ class Classifier(Estimator):
         history.best_epoch = history.epochs - 1
         return history
 
-    def _install(self, model: Model, seed: int, names) -> None:
-        super()._install(model, seed, names)
+    def _install(self, model: Model, seed: int, table: Table) -> None:
+        super()._install(model, seed, table)
         self._model_positive = None if self._several() else self._positive_index()
 
     def _orient(self) -> None:
@@ -292,6 +348,7 @@ class Classifier(Estimator):
         elif self._model_positive != self._positive_index():
             self.model_ = self.model_.copy()
             self.model_.negate_output()
+            self.monotone_ = {feature: -sign for feature, sign in self.monotone_.items()}
             self._model_positive = self._positive_index()
             self._forget_scorer()
 

@@ -1,7 +1,8 @@
-"""Columns of a user's table as numbers: what counts as one, and what float32 can hold."""
+"""Columns of a user's table as numbers or as texts: what counts as one, whatever holds it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, time, timedelta
 from decimal import Decimal
 from numbers import Real
@@ -11,13 +12,18 @@ import numpy as np
 
 from farthing._validate import FarthingError
 
-__all__ = ["Cells", "as_float32", "as_numbers", "check_precision", "table_cells"]
+__all__ = [
+    "Cells",
+    "Coded",
+    "as_float32",
+    "as_numbers",
+    "coded_objects",
+    "holds_categories",
+    "is_missing",
+    "table_categories",
+    "table_cells",
+]
 
-# Whole numbers up to here are exact in float32.
-_EXACT_WHOLE = 1 << 24
-# Values that differ by a few units in the last place of float64 are one value computed in
-# several ways, such as 0.3 and 0.1 + 0.2.
-_ROUNDING = 2.0**-50
 # float() would accept these; a column of them is still no column of numbers.
 _REFUSED_CELLS = {
     "text": (str, bytes, bytearray, memoryview),
@@ -34,6 +40,26 @@ class Cells(NamedTuple):
 
     values: np.ndarray
     missing: np.ndarray | None = None
+
+
+class Coded(NamedTuple):
+    """A column by its distinct cells: every row's place among `values`, -1 where missing.
+
+    Of the values, some may occur in no row.
+    """
+
+    values: list
+    codes: np.ndarray
+
+
+def is_missing(cell) -> bool:
+    """Whether a Python object stands for no value: None, NaN, NaT, pandas.NA.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing("")
+    (True, True, False)
+    """
+    differs = cell != cell  # of pandas.NA neither true nor false
+    return cell is None or not isinstance(differs, (bool, np.bool_)) or bool(differs)
 
 
 def as_numbers(values: np.ndarray, argument: str, where: str = "") -> np.ndarray:
@@ -59,6 +85,10 @@ def as_numbers(values: np.ndarray, argument: str, where: str = "") -> np.ndarray
         got = where or f"dtype {values.dtype}"
         raise FarthingError(f"{argument} must hold numbers, got {got}, which is not numeric")
     types = set(map(type, values.flat))
+    if any(kind.__name__ in ("NAType", "NaTType") for kind in types):  # of pandas
+        missing = np.fromiter(map(is_missing, values.flat), bool, values.size)
+        values = np.where(missing.reshape(values.shape), None, values)
+        types = set(map(type, values.flat))
     for what, refused in _REFUSED_CELLS.items():
         if any(issubclass(cell_type, refused) for cell_type in types):
             cells = np.ndenumerate(values)
@@ -120,11 +150,98 @@ def table_cells(X, name: str, argument: str) -> Cells:
         kind, cells = column.dtype, _polars_cells(column)
     where = f"column {name!r} of type {kind}"
     if cells is None:
+        hint = "encode it as numbers, or drop it"
+        if holds_categories(X, name):
+            hint = "name it in categorical_features, " + hint
         raise FarthingError(
-            f"{argument} must hold numbers, got {where}, which is not numeric; encode it as "
-            "numbers, or drop it"
+            f"{argument} must hold numbers, got {where}, which is not numeric; {hint}"
         )
     return cells._replace(values=as_numbers(cells.values, argument, where))
+
+
+def _arrow_text(kind) -> bool:
+    from pyarrow import types
+
+    tests = (types.is_string, types.is_large_string, types.is_dictionary)
+    return any(is_kind(kind) for is_kind in tests) or str(kind) == "string_view"
+
+
+def _is_object(kind) -> bool:
+    return isinstance(kind, np.dtype) and kind.kind == "O"
+
+
+def holds_categories(X, name: str) -> bool:
+    """Whether the column `name` of a table is of categories or texts by its type.
+
+    Of dtype object in pandas: whether some cell is a text.
+    """
+    if hasattr(X, "column_names"):
+        return _arrow_text(X.schema.field(name).type)
+    kind = X[name].dtype
+    if not hasattr(X, "iloc"):
+        return str(kind).startswith(("String", "Categorical", "Enum"))
+    if _is_object(kind):
+        return any(isinstance(cell, str) for cell in X[name].to_numpy())
+    arrow = getattr(kind, "pyarrow_dtype", None)
+    if arrow is not None:
+        return _arrow_text(arrow)
+    return kind.name == "category" or issubclass(kind.type, str)
+
+
+def _coded(values: list, codes: np.ndarray) -> Coded:
+    """`Coded` whose values are all there: rows of a missing value are missing."""
+    missing = np.array([is_missing(value) for value in values], bool)
+    if missing.any():
+        codes = np.where((codes >= 0) & missing[codes], -1, codes)
+    return Coded(values, codes)
+
+
+def coded_objects(cells: Iterable, where: str) -> Coded:
+    """`Coded` of Python objects."""
+    place: dict = {}
+    try:
+        codes = [place.setdefault(cell, len(place)) for cell in cells]
+    except TypeError as error:  # such as a list
+        raise TypeError(f"categories must be texts or numbers, got {where}: {error}") from None
+    return _coded(list(place), np.array(codes, np.intp))
+
+
+def _arrow_codes(column) -> Coded:
+    import pyarrow
+
+    if not isinstance(column, pyarrow.ChunkedArray):
+        column = pyarrow.chunked_array([column])
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    else:
+        column = column.dictionary_encode()
+    if not column.num_chunks:
+        return Coded([], np.empty(0, np.intp))
+    codes = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    values = column.chunk(column.num_chunks - 1).dictionary.to_pylist()
+    return _coded(values, np.concatenate(codes).astype(np.intp))
+
+
+def table_categories(X, name: str, argument: str) -> Cells | Coded:
+    """The column `name` of a table as categories: `Cells` where its type is one of numbers.
+
+    Raises ValueError where it holds neither numbers nor texts.
+    """
+    column = X[name]
+    if not holds_categories(X, name):
+        if hasattr(X, "iloc") and _is_object(column.dtype):
+            return coded_objects(column.to_numpy(), f"column {name!r} of {argument}")
+        return table_cells(X, name, argument)
+    if hasattr(X, "column_names"):
+        return _arrow_codes(column)
+    if not hasattr(X, "iloc"):
+        return coded_objects(column.to_list(), f"column {name!r} of {argument}")
+    if column.dtype.name == "category":
+        return _coded(column.cat.categories.tolist(), column.cat.codes.to_numpy().astype(np.intp))
+    if _is_object(column.dtype):
+        return coded_objects(column.to_numpy(), f"column {name!r} of {argument}")
+    codes, values = column.factorize()
+    return _coded(values.tolist(), codes)
 
 
 def as_float32(cells: Cells) -> np.ndarray:
@@ -134,45 +251,3 @@ def as_float32(cells: Cells) -> np.ndarray:
     if cells.missing is None:
         return single
     return np.where(cells.missing, np.float32(np.nan), single)
-
-
-def _is_exact(values: np.ndarray, single: np.ndarray) -> bool:
-    if values.dtype.kind == "f":
-        return np.array_equal(values, single)
-    # Compared with floats, integers would be rounded first.
-    return int(values.min()) >= -_EXACT_WHOLE and int(values.max()) <= _EXACT_WHOLE
-
-
-def _count_distinct(values: np.ndarray) -> int:
-    ordered = np.sort(values)
-    low, high = ordered[:-1], ordered[1:]
-    if ordered.dtype.kind == "f":
-        return 1 + np.count_nonzero(high - low > _ROUNDING * np.abs(high))
-    return 1 + np.count_nonzero(high != low)
-
-
-def check_precision(values: np.ndarray, single: np.ndarray, label: str, argument: str) -> None:
-    """Raises ValueError where float32 keeps fewer than half of a column's distinct values.
-
-    values: a column before the cast (n,); single: after it, NaN where missing; label: how
-    messages call the column. Such columns are identifiers or timestamps: scores would not
-    tell their values apart. Sorts float32 once where the cast is not exact, and the
-    values themselves only where that leaves a doubt.
-    """
-    if np.can_cast(values.dtype, np.float32):
-        return
-    finite = np.isfinite(single)
-    if not finite.all():
-        values, single = values[finite], single[finite]
-    if not len(values) or _is_exact(values, single):
-        return
-    kept = _count_distinct(single)
-    if 2 * kept >= len(values):
-        return
-    distinct = _count_distinct(values)
-    if 2 * kept < distinct:
-        raise FarthingError(
-            f"{argument} must keep its values apart in float32 (about 7 digits): column {label} "
-            f"has {distinct:,} distinct values, of which {kept:,} stay; drop an identifier, "
-            "subtract an offset such as the first date from a timestamp, or rescale"
-        )

@@ -11,9 +11,10 @@ import numpy as np
 
 from farthing._validate import FarthingError, check_fraction, check_integer, check_number
 from farthing.augmentation import munge
-from farthing.base import Estimator, HeldOut, training_table
+from farthing.base import Estimator
 from farthing.columns import as_numbers
 from farthing.estimators import Classifier, Regressor
+from farthing.fitting import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss
 from farthing.metrics import auc
 from farthing.tables import (
@@ -24,11 +25,11 @@ from farthing.tables import (
     as_probabilities,
     as_weights,
     at,
-    check_features,
     column_names,
     row_count,
     take_rows,
 )
+from farthing.thresholds import teacher_thresholds
 from farthing.training import draw_seed
 
 __all__ = ["distill"]
@@ -222,6 +223,26 @@ def _select_columns(X, columns: list | None, argument: str = "X"):
     return X.iloc[:, columns] if hasattr(X, "iloc") else X[:, columns]
 
 
+def _places(X, columns: list | None, own) -> list[int]:
+    """Where the student's columns `own`, indices, lie in `X`."""
+    if columns is None:
+        return list(own)
+    names = column_names(X)
+    return [names.index(columns[j]) if isinstance(columns[j], str) else columns[j] for j in own]
+
+
+def _candidates(pupil: Estimator, teacher, X, columns: list | None, table: Table) -> dict | None:
+    """The teacher's thresholds by the student's features, where the student asks for them."""
+    if pupil.edges != "teacher":
+        return None
+    if table.names is not None:
+        return teacher_thresholds(teacher, table.names)
+    if columns is None:
+        return teacher_thresholds(teacher, table.rows.shape[1])
+    found = teacher_thresholds(teacher, np.shape(X)[1])
+    return {j: found[column] for j, column in enumerate(columns) if column in found}
+
+
 def _has_two_labels(y) -> bool:
     try:
         return len(np.unique(np.asarray(y))) == 2
@@ -372,8 +393,9 @@ def distill(
     check_fraction(alpha=alpha)
     check_number(TEMPERATURES, temperature=temperature)
     columns = _column_list(columns)
-    matrix, names = training_table(_select_columns(X, columns))
-    check_features(matrix, names)
+    reader = student if isinstance(student, Estimator) else Classifier()
+    table = reader._learn_table(_select_columns(X, columns), sample_weight)
+    matrix = table.rows
     n = len(matrix)
     weight = as_weights(sample_weight, n)
     groups = as_groups(groups, n)
@@ -384,6 +406,7 @@ def distill(
     if random_state is not None:
         pupil.set_params(random_state=random_state)
     pupil._check_parameters()
+    candidates = _candidates(pupil, teacher, X, columns, table)
     seed = draw_seed(pupil.random_state)
     counted = n if weight is None else np.count_nonzero(weight)
     lesson = _Lesson(
@@ -407,24 +430,34 @@ def distill(
         fit = np.arange(counted)
         seen, *rest = as_part(validation, "validation")
         part = (_select_columns(seen, columns, "validation"), *rest)
-        given = pupil._held_out(part, names, matrix.shape[1], argument="validation")
+        given = pupil._held_out(part, table, argument="validation")
         said = lesson.soft(_ask(teacher, seen)) if askable else given.known
         held_out = lesson.held_out(given.rows, said, given.known, given.weight)
     rows = [matrix[fit]]
     targets = [lesson.target(soft[fit], at(known, fit))]
     rng = np.random.default_rng(seed)
     base = take_rows(X, fit) if copies else X
-    for table in munge(base, matrix[fit], copies=copies, rng=rng):
-        rows.append(as_matrix(_select_columns(table, columns))[0])
-        targets.append(lesson.target(lesson.soft(_ask(teacher, table)), None))
+    mixed = munge(
+        base,
+        matrix[fit],
+        copies=copies,
+        categorical=table.categories,
+        swapped=_places(X, columns, table.categories),
+        rng=rng,
+    )
+    for copied in mixed:
+        seen = _select_columns(copied, columns)
+        rows.append(as_matrix(seen, categories=table.categories)[0])
+        targets.append(lesson.target(lesson.soft(_ask(teacher, copied)), None))
     return pupil._fit_rows(
         np.concatenate(rows),
         np.concatenate(targets),
         None if weight is None else np.tile(weight[fit], copies + 1),
         held_out,
-        names=names,
+        table=table,
         seed=seed,
         objective=lesson.objective,
         loss=lesson.loss,
         encode_first=len(fit),
+        candidates=candidates,
     )

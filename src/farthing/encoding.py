@@ -7,219 +7,288 @@ the first layer sees, so that the full encoding never exists.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 
 import numpy as np
 
 from farthing._validate import FarthingError
+from farthing.edges import MOST_BINS, candidate_edges, data_edges, representable
+from farthing.embeddings import (
+    check_embedding_dim,
+    embedding_width,
+    initial_embedding,
+    row_gradient,
+)
+from farthing.samples import as_features, as_fitting_rows, check_width, distinct_values, quantiles
+from farthing.standardizer import Standardizer
 
 __all__ = ["PiecewiseLinearEncoder", "Standardizer"]
 
-# Edges nearer than this cannot be kept: amax / width must be finite for every amax.
-_LARGEST_AMAX = np.float32(255)
-# 127 x 258 is the largest prefix sum of 8-bit weights that the runtime's int16 holds.
-_MOST_BINS = 258
-# The share beyond the outermost quantile on either side: outliers do not stretch a bin.
-_TAIL = 0.001
-# Quantiles tolerate this much rounding in the sum of the weights.
-_MASS_TOLERANCE = 1e-9
+# A file holds as many rows of a feature: its categories, 'other' and missing.
+_MOST_ROWS = 1 << 20
+# Rows whose positions are computed at a time: bounds memory beyond the result.
+_ROWS = 16384
 
 
-def _as_features(X) -> np.ndarray:
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise FarthingError(f"X: got {X.ndim} dimensions, allowed are 2: (rows, features)")
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(X, dtype=np.float32)
-
-
-def _as_fitting_rows(X, sample_weight, names) -> tuple[np.ndarray, np.ndarray | None]:
-    """Float32 rows of positive weight and their float64 weights, or the reason why not."""
-    X = _as_features(X)
-    if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight, dtype=np.float64)
-        if sample_weight.shape != (len(X),):
-            raise FarthingError(
-                f"sample_weight: got shape {sample_weight.shape}, allowed is ({len(X)},), one a row"
-            )
-        if not (np.isfinite(sample_weight).all() and (sample_weight >= 0).all()):
-            raise FarthingError(
-                "sample_weight: got negative, infinite or NaN values, allowed is >= 0"
-            )
-        used = sample_weight > 0
-        if not used.all():
-            X, sample_weight = X[used], sample_weight[used]
-    if len(X) == 0:
-        raise FarthingError("X: got no rows of positive weight, allowed are 1 or more")
-    if X.shape[1] == 0:
-        raise FarthingError("X: got no columns, allowed are 1 or more")
-    with np.errstate(over="ignore"):
-        spread = np.fmax.reduce(X, axis=0) - np.fmin.reduce(X, axis=0)
-    # Finite + finite overflows too: the differences are taken in float32 when scoring.
-    bad = np.isinf(spread) | np.isinf(X).any(axis=0)
-    if bad.any():
-        j = int(np.flatnonzero(bad)[0])
-        name = f"column {j}" if names is None else f"column {names[j]!r}"
+def _category_values(kept: Sequence, label: str) -> np.ndarray:
+    """What the kept categories of a feature are in a float32 matrix, increasing."""
+    if len(kept) > _MOST_ROWS - 2:
         raise FarthingError(
-            f"X: {name} holds infinity, or values or a range too large for float32 "
-            f"(dtype('float32') ends at {np.finfo(np.float32).max:.3g}); allowed are finite "
-            f"values and NaN"
+            f"categorical: {label} has {len(kept):,} categories, allowed are "
+            f"{_MOST_ROWS - 2:,}; raise min_frequency"
         )
-    return X, sample_weight
-
-
-def _check_width(X: np.ndarray, n_features: int) -> None:
-    if X.shape[1] != n_features:
-        raise FarthingError(f"X: got {X.shape[1]} features, allowed are {n_features}")
-
-
-def _distinct(values: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted distinct values and the total weight (float64) of each."""
-    if weight is None:
-        distinct, counts = np.unique(values, return_counts=True)
-        return distinct, counts.astype(np.float64)
-    distinct, inverse = np.unique(values, return_inverse=True)
-    return distinct, np.bincount(inverse, weights=weight, minlength=len(distinct))
-
-
-def _quantiles(distinct: np.ndarray, mass: np.ndarray, probabilities) -> np.ndarray:
-    """The smallest values below or at which the given shares of the mass lie."""
-    cumulated = np.cumsum(mass)
-    wanted = np.asarray(probabilities) * cumulated[-1] * (1 - _MASS_TOLERANCE)
-    return distinct[np.minimum(np.searchsorted(cumulated, wanted), len(distinct) - 1)]
-
-
-def _compressed_edges(distinct: np.ndarray, mass: np.ndarray, n_edges: int) -> np.ndarray:
-    """At most ``n_edges`` of the distinct values; all of them where they look like codes.
-
-    The compressed histogram: a value that holds more than its share of the mass is an edge
-    by itself, the others are quantiles of the rest, from its 0.1 % to its 99.9 % quantile.
-    """
-    # Whole numbers may be codes, each with an effect of its own, which no quantile of their
-    # order keeps: up to twice the bins separate all of them.
-    codes = 2 * n_edges - 1 if (distinct == np.floor(distinct)).all() else n_edges
-    if len(distinct) <= min(codes, _MOST_BINS + 1):
-        return distinct
-    rest = mass.copy()
-    spare = n_edges
-    # Two edges are kept for the two ends of the rest.
-    while spare > 2:
-        heavy = np.flatnonzero(rest * spare >= rest.sum())
-        if len(heavy) == 0:
-            break
-        if len(heavy) > spare - 2:
-            heavy = heavy[np.argsort(-rest[heavy], kind="stable")[: spare - 2]]
-        rest[heavy] = 0
-        spare -= len(heavy)
-    levels = np.clip(np.linspace(0, 1, spare), _TAIL, 1 - _TAIL)
-    edges = np.union1d(distinct[rest < mass], _quantiles(distinct, rest, levels))
-    # With one bin, nearly all of the mass may be in one value.
-    return edges if len(edges) > 1 else distinct[[0, -1]]
-
-
-def _representable(edges: np.ndarray) -> np.ndarray:
-    """``edges`` without those too close to the one before; empty where fewer than two stay."""
-    kept = []
-    with np.errstate(over="ignore", divide="ignore"):
-        for edge in edges:
-            if not kept or np.isfinite(_LARGEST_AMAX / (edge - kept[-1])):
-                kept.append(edge)
-    return np.array(kept if len(kept) > 1 else [], dtype=np.float32)
+    if all(isinstance(category, str) for category in kept):
+        texts = list(kept)
+        if texts != sorted(set(texts)):
+            raise FarthingError(f"categorical: {label} has texts that are not sorted and distinct")
+        return np.arange(len(texts), dtype=np.float32)
+    try:
+        exact = np.array([float(category) for category in kept])
+    except (TypeError, ValueError):
+        raise FarthingError(
+            f"categorical: {label} must have all texts or all numbers, got {list(kept)[:5]!r}"
+        ) from None
+    with np.errstate(over="ignore"):
+        values = exact.astype(np.float32)
+    if not (np.isfinite(values).all() and (np.diff(values) > 0).all()):
+        raise FarthingError(
+            f"categorical: {label} must have finite numbers that increase in float32, "
+            f"got {list(kept)[:5]!r}"
+        )
+    return values
 
 
 class PiecewiseLinearEncoder:
-    """Piecewise-linear encoding: a feature with T bins becomes T columns in [0, 1].
+    """Piecewise-linear encoding of numbers; a column, or an embedding, for every category.
 
-    The columns before the bin of the value are 1, the value's own is how far it lies in the
-    bin, the later ones are 0, so the first layer sees a piecewise-linear function of every
-    feature.  A feature with at most ``n_bins + 1`` distinct values, or ``2 n_bins + 1`` whole
-    numbers, has all of them as edges, which makes every one of them separable; else values that
-    hold much of the weight are edges, and so are weighted quantiles of the rest.  NaN takes a
-    column of its own where ``fit`` saw NaN, else the weighted median.  A feature without two
-    distinct values has no bins.
+    A numeric feature with T bins becomes T columns in [0, 1]: the columns before the bin of
+    the value are 1, the value's own is how far it lies in the bin, the later ones are 0, so
+    the first layer sees a piecewise-linear function of every feature.  A feature with at most
+    ``n_bins + 1`` distinct values, or ``2 n_bins + 1`` whole numbers, has all of them as
+    edges, which makes every one of them separable; else values that hold much of the weight
+    are edges, and so are weighted quantiles of the rest, or thresholds of ``candidates``.
+    NaN takes a column of its own where ``fit`` saw NaN, else the weighted median.  A feature
+    without two distinct values has no bins.
+
+    A categorical feature has rows: one for each kept category, one for 'other' (whatever
+    equals none of them), and one for missing where ``fit`` saw NaN, else NaN takes 'other'.
+    Each row has a column, which is 1 for it and else 0; or, where the feature is embedded, a
+    row of numbers that fills the feature's columns and is learnt in training.
 
     n_bins: at most this many bins a feature, 1..258; whole numbers may take twice as many.
+    candidates: None, or {feature index: (values, weights)} to choose its inner edges from.
+    embedding_dim: columns of an embedded feature; "auto": none up to 32 rows, else the
+    square root of the rows, at most 16; 0 or None: none.  seed: draws the embeddings.
 
     After ``fit``: ``edges_`` (a list of float32 arrays, T + 1 edges or none), ``bins_``
-    (int32, T), ``fill_`` (float32, what NaN stands for; NaN where it has its own column),
-    ``n_features_``, and ``width``, the number of columns: for each feature its bins, then
-    its missing column if it has one.
+    (int32, T), ``fill_`` (float32, what NaN stands for; NaN where it has its own column or
+    row), ``categories_`` ({feature index: kept categories}), ``category_counts_`` (their
+    weight in training by row), ``embedding_dims_`` and ``embeddings_`` (of the embedded
+    features: columns, and float32 (rows, columns)), ``n_features_``, and ``width``, the
+    number of columns: those of each feature in order, a number's bins before its missing
+    column.
 
     Piecewise-linear encoding: Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical
     Features in Tabular Deep Learning" (2022).  Edges: the compressed histogram of Poosala,
     Ioannidis, Haas and Shekita, "Improved Histograms for Selectivity Estimation of Range
-    Predicates" (1996).
+    Predicates" (1996).  Embeddings: Guo and Berkhahn, "Entity Embeddings of Categorical
+    Variables" (2016).
 
     >>> encoder = PiecewiseLinearEncoder().fit([[0.0], [1.0], [4.0], [4.0]])
     >>> encoder.expand(encoder.positions([[2.5], [-7.0], [4.0]]))
     array([[1. , 0.5],
            [0. , 0. ],
            [1. , 1. ]], dtype=float32)
+    >>> encoder = encoder.fit([[0.0], [1.0], [1.0]], categorical={0: ["own", "rent"]})
+    >>> encoder.expand(encoder.positions([[1.0], [-1.0]]))
+    array([[0., 1., 0.],
+           [0., 0., 1.]], dtype=float32)
     """
 
-    def __init__(self, n_bins: int = 16):
+    def __init__(
+        self,
+        n_bins: int = 16,
+        *,
+        candidates: Mapping[int, tuple] | None = None,
+        embedding_dim: int | str | None = "auto",
+        seed: int = 0,
+    ):
         if not isinstance(n_bins, (int, np.integer)) or isinstance(n_bins, bool):
-            raise TypeError(f"n_bins: got {n_bins!r}, allowed is an integer from 1 to {_MOST_BINS}")
-        if not 1 <= n_bins <= _MOST_BINS:
-            raise FarthingError(f"n_bins: got {n_bins}, allowed is 1 to {_MOST_BINS}")
+            raise TypeError(f"n_bins: got {n_bins!r}, allowed is an integer from 1 to {MOST_BINS}")
+        if not 1 <= n_bins <= MOST_BINS:
+            raise FarthingError(f"n_bins: got {n_bins}, allowed is 1 to {MOST_BINS}")
+        check_embedding_dim(embedding_dim)
         self.n_bins = int(n_bins)
+        self.candidates = candidates
+        self.embedding_dim = embedding_dim
+        self.seed = seed
+        self._forget_categories()
+
+    def _forget_categories(self) -> None:
+        self.categories_: dict[int, list] = {}
+        self.category_counts_: dict[int, np.ndarray] = {}
+        self.embedding_dims_: dict[int, int] = {}
+        self.embeddings_: dict[int, np.ndarray] = {}
 
     def fit(
-        self, X, sample_weight=None, feature_names: Sequence[str] | None = None
+        self,
+        X,
+        sample_weight=None,
+        feature_names: Sequence[str] | None = None,
+        categorical: Mapping[int, Sequence] | None = None,
     ) -> PiecewiseLinearEncoder:
         """Chooses the edges from ``X`` (rows, features), weighted by ``sample_weight`` (rows,).
 
-        Rows of weight 0 count as absent.  feature_names: for error messages.  Raises
-        FarthingError where a column is infinite or too wide for float32.
+        Rows of weight 0 count as absent.  feature_names: for error messages.  categorical:
+        {feature index: its kept categories}, texts (sorted; in X they are 0, 1, ...) or
+        numbers (increasing; in X as they are).  Raises FarthingError where a column is
+        infinite or too wide for float32, or where categories are not of that form.
         """
-        X, weight = _as_fitting_rows(X, sample_weight, feature_names)
-        edges, fill = [], np.empty(X.shape[1], np.float32)
+        X, weight = as_fitting_rows(X, sample_weight, feature_names)
+        categorical = dict(categorical or {})
+        candidates = self.candidates or {}
+        edges, fill = [], np.zeros(X.shape[1], np.float32)
         for j, column in enumerate(X.T):
             known = ~np.isnan(column)
-            distinct, mass = _distinct(column[known], None if weight is None else weight[known])
+            if j in categorical:
+                edges.append(np.empty(0, np.float32))
+                fill[j] = 0 if known.all() else np.nan
+                continue
+            distinct, mass = distinct_values(
+                column[known], None if weight is None else weight[known]
+            )
             if len(distinct) == 0:
                 # Nothing but NaN: without bins the value of a NaN never matters.
                 edges.append(np.empty(0, np.float32))
-                fill[j] = 0
                 continue
-            edges.append(_representable(_compressed_edges(distinct, mass, self.n_bins + 1)))
-            fill[j] = _quantiles(distinct, mass, 0.5) if known.all() else np.nan
-        return self.set_edges(edges, fill)
+            if j in candidates:
+                chosen = candidate_edges(distinct, mass, self.n_bins + 1, candidates[j])
+            else:
+                chosen = data_edges(distinct, mass, self.n_bins + 1)
+            edges.append(representable(chosen))
+            fill[j] = quantiles(distinct, mass, 0.5) if known.all() else np.nan
+        self.set_edges(edges, fill, categorical)
+        for j in self.categories_:
+            row, rows = self._category_row(j, X[:, j]), self.category_rows(j)
+            self.category_counts_[j] = np.bincount(row, weight, rows).astype(np.float64)
+            dims = embedding_width(rows, self.embedding_dim)
+            if dims:
+                self.embedding_dims_[j] = dims
+                self.embeddings_[j] = initial_embedding(rows, dims, self.seed, j)
+        self._lay_out()
+        return self
 
-    def set_edges(self, edges: Sequence[np.ndarray], fill) -> PiecewiseLinearEncoder:
-        """Takes the edges and fills of all features as given instead of fitting them."""
-        self.edges_ = [np.asarray(e, dtype=np.float32) for e in edges]
-        self.fill_ = np.asarray(fill, dtype=np.float32)
-        self.n_features_ = len(self.edges_)
-        self.bins_ = np.array([max(len(e) - 1, 0) for e in self.edges_], dtype=np.int32)
-        self.missing_ = np.flatnonzero(np.isnan(self.fill_))
-        own = np.full(self.n_features_, -1)
-        own[self.missing_] = self.n_features_ + np.arange(len(self.missing_))
-        position_of, bin_of = [], []
+    def set_edges(
+        self,
+        edges: Sequence[np.ndarray],
+        fill,
+        categories: Mapping[int, Sequence] | None = None,
+    ) -> PiecewiseLinearEncoder:
+        """Takes the edges and fills of all features as given instead of fitting them.
+
+        categories: as in `fit`; None keeps those there are, with their embeddings.
+        """
+        edges = [np.asarray(e, dtype=np.float32) for e in edges]
+        fill = np.asarray(fill, dtype=np.float32)
+        kept = dict(sorted((self.categories_ if categories is None else categories).items()))
+        values = {}
+        for j, own in kept.items():
+            if not 0 <= j < len(edges):
+                raise FarthingError(
+                    f"categorical: got feature {j}, allowed are 0 to {len(edges) - 1}"
+                )
+            if len(edges[j]):
+                raise FarthingError(f"edges: feature {j} is categorical, allowed are no edges")
+            values[j] = _category_values(own, f"feature {j}")
+            if categories is None and np.isnan(fill[j]) != np.isnan(self.fill_[j]):
+                raise FarthingError(
+                    f"fill: got {fill[j]} for the categorical feature {j}, allowed is NaN where "
+                    "fit saw missing values there, and only there"
+                )
+        if categories is not None:
+            self._forget_categories()
+        self.edges_, self.fill_, self.n_features_ = edges, fill, len(edges)
+        self.bins_ = np.array([max(len(e) - 1, 0) for e in edges], dtype=np.int32)
+        self.categories_ = {int(j): list(own) for j, own in kept.items()}
+        self._values = values
+        self._lay_out()
+        return self
+
+    def _lay_out(self) -> None:
+        """Which columns every feature has, and what each of them reads."""
+        own = np.isnan(self.fill_)
+        own[list(self.categories_)] = False
+        # Of the numeric features: a categorical one has its missing row.
+        self.missing_ = np.flatnonzero(own)
+        position = np.full(self.n_features_, -1)
+        position[self.missing_] = self.n_features_ + np.arange(len(self.missing_))
+        position_of, bin_of, widths = [], [], []
         for j, bins in enumerate(self.bins_):
+            before = len(bin_of)
+            if j in self.categories_:
+                bins = self.embedding_dims_.get(j) or self.category_rows(j)
             position_of += [j] * bins
             bin_of += range(bins)
-            if own[j] >= 0:
-                position_of.append(own[j])
+            if position[j] >= 0:
+                position_of.append(position[j])
                 bin_of.append(0)
+            widths.append(len(bin_of) - before)
         self._position_of_column = np.array(position_of, dtype=np.intp)
         self._bin_of_column = np.array(bin_of, dtype=np.float32)
-        return self
+        self._starts = np.concatenate([[0], np.cumsum(widths)]).astype(np.intp)
+        self._one_hot = np.array(
+            [j for j in self.categories_ if j not in self.embedding_dims_], int
+        )
+        # Columns of neighbouring numeric features, which are expanded together.
+        numeric = np.array([j not in self.categories_ for j in range(self.n_features_)])
+        turns = np.flatnonzero(np.diff(np.concatenate([[0], numeric, [0]])))
+        self._runs = [
+            (int(self._starts[a]), int(self._starts[b])) for a, b in turns.reshape(-1, 2).tolist()
+        ]
 
     @property
     def width(self) -> int:
         """Columns of the encoding."""
         return len(self._bin_of_column)
 
+    @property
+    def feature_of_column(self) -> np.ndarray:
+        """The raw feature (width,) that every column of the encoding comes from."""
+        return np.repeat(np.arange(self.n_features_), np.diff(self._starts))
+
+    @property
+    def embedded_columns(self) -> np.ndarray:
+        """The columns, in order, that hold embeddings."""
+        parts = [np.arange(*self._starts[j : j + 2]) for j in self.embedding_dims_]
+        return np.concatenate(parts) if parts else np.empty(0, np.intp)
+
+    def category_rows(self, feature: int) -> int:
+        """Rows of a categorical feature: its kept categories, 'other', and missing if any."""
+        return len(self.categories_[feature]) + 1 + int(np.isnan(self.fill_[feature]))
+
+    def _category_row(self, feature: int, x: np.ndarray) -> np.ndarray:
+        """The row of every value of a categorical feature."""
+        values = self._values[feature]
+        other = len(values)
+        if other == 0:
+            row = np.zeros(len(x), np.intp)
+        else:
+            row = np.searchsorted(values, x)
+            row[values[np.minimum(row, other - 1)] != x] = other
+        if np.isnan(self.fill_[feature]):
+            row[np.isnan(x)] = other + 1
+        return row
+
     def bin_and_value(self, X, amax: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Bin t and value v of every cell of ``X``, as the runtime computes them.
 
         Both are (rows, features): t int32, v float32 in 0..amax, whole where ``amax`` is 127
-        or 255 and in 0..1 where it is None.  NaN with a column of its own and features
-        without bins give t = 0, v = 0.
+        or 255 and in 0..1 where it is None.  NaN with a column of its own, categorical
+        features and those without bins give t = 0, v = 0.
         """
-        X = _as_features(X)
-        _check_width(X, self.n_features_)
+        X = as_features(X)
+        check_width(X, self.n_features_)
         largest = np.float32(1 if amax is None else amax)
         t = np.zeros(X.shape, np.int32)
         v = np.zeros(X.shape, np.float32)
@@ -246,127 +315,104 @@ class PiecewiseLinearEncoder:
     def positions(self, X, amax: int | None = None) -> np.ndarray:
         """Positions (rows, features + missing columns), float32, of raw rows ``X``.
 
-        A feature's position is its bin plus the fraction of the bin, from 0 to T; a missing
-        column's is 1 for NaN, else 0.  amax: None, or 127 or 255 to round the fractions to
-        the grid of a quantized model.
+        A numeric feature's position is its bin plus the fraction of the bin, from 0 to T; a
+        missing column's is 1 for NaN, else 0; a categorical feature's is its row.  amax:
+        None, or 127 or 255 to round the fractions to the grid of a quantized model.
         """
-        X = _as_features(X)
-        t, v = self.bin_and_value(X, amax)
-        if amax is not None:
-            v /= np.float32(amax)
-        v += t
-        if len(self.missing_) == 0:
-            return v
-        return np.concatenate([v, np.isnan(X[:, self.missing_])], axis=1, dtype=np.float32)
+        X = as_features(X)
+        check_width(X, self.n_features_)
+        out = np.empty((len(X), self.n_features_ + len(self.missing_)), np.float32)
+        for start in range(0, len(X), _ROWS):
+            rows, block = out[start : start + _ROWS], X[start : start + _ROWS]
+            t, v = self.bin_and_value(block, amax)
+            if amax is not None:
+                v /= np.float32(amax)
+            np.add(t, v, out=rows[:, : self.n_features_], casting="same_kind", dtype=np.float32)
+            for j in self.categories_:
+                rows[:, j] = self._category_row(j, block[:, j])
+            rows[:, self.n_features_ :] = np.isnan(block[:, self.missing_])
+        return out
 
     def expand(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The encoding (rows, width) of some rows' ``positions``, in ``out`` where given."""
-        out = np.take(positions, self._position_of_column, axis=1, out=out, mode="clip")
-        out -= self._bin_of_column
-        return np.clip(out, 0, 1, out=out)
+        if not self.categories_:
+            out = np.take(positions, self._position_of_column, axis=1, out=out, mode="clip")
+            out -= self._bin_of_column
+            return np.clip(out, 0, 1, out=out)
+        if out is None:
+            out = np.empty((len(positions), self.width), np.float32)
+        for start, stop in self._runs:
+            part = out[:, start:stop]
+            columns = self._position_of_column[start:stop]
+            values = np.take(positions, columns, axis=1, mode="clip")
+            np.subtract(values, self._bin_of_column[start:stop], out=part)
+            np.clip(part, 0, 1, out=part)
+        # Written where they are 1 only: a feature may have hundreds of columns.
+        for j in self._one_hot:
+            out[:, self._starts[j] : self._starts[j + 1]] = 0
+        if len(self._one_hot):
+            row = positions[:, self._one_hot].astype(np.intp)
+            out[np.arange(len(out))[:, None], self._starts[self._one_hot] + row] = 1
+        for j, table in self.embeddings_.items():
+            out[:, self._starts[j] : self._starts[j + 1]] = table[positions[:, j].astype(np.intp)]
+        return out
 
+    def embedding_gradient(
+        self, gradient: np.ndarray, positions: np.ndarray
+    ) -> dict[int, np.ndarray]:
+        """Gradients by ``embeddings_``, {feature: (rows, columns)}, of a minibatch.
 
-class Standardizer:
-    """Zero mean and unit deviation, column by column: the encoder of ``encoder=None``.
-
-    After ``fit``: ``mean_``, ``scale_`` (one over the weighted standard deviation) and
-    ``fill_`` (the weighted median, which NaN takes), float32 (features,), and
-    ``n_features_``.  A column that lies in [0, 1] is left as it is (mean 0, scale 1); one
-    without two distinct values has scale 0, since nothing was learnt of it.
-
-    >>> encoder = Standardizer().fit([[2.0, 0.5], [4.0, 1.0]])
-    >>> encoder.positions([[2.0, 0.5], [np.nan, 1.0]])
-    array([[-1. ,  0.5],
-           [-1. ,  1. ]], dtype=float32)
-    """
-
-    def fit(
-        self, X, sample_weight=None, feature_names: Sequence[str] | None = None
-    ) -> Standardizer:
-        """Weighted mean, deviation and median of the columns of ``X`` (rows, features).
-
-        Rows of weight 0 count as absent.  feature_names: for error messages.  Raises
-        FarthingError where a column is infinite or too wide for float32.
+        gradient: (rows of the minibatch, len(embedded_columns)), by the encoding's
+        `embedded_columns` in order; positions: of the minibatch.
         """
-        X, weight = _as_fitting_rows(X, sample_weight, feature_names)
-        n_features = X.shape[1]
-        self.n_features_ = n_features
-        self.mean_ = np.zeros(n_features, np.float32)
-        self.scale_ = np.zeros(n_features, np.float32)
-        self.fill_ = np.zeros(n_features, np.float32)
-        for j, column in enumerate(X.T):
-            known = ~np.isnan(column)
-            distinct, mass = _distinct(column[known], None if weight is None else weight[known])
-            if len(distinct) == 0:
-                continue
-            self.fill_[j] = _quantiles(distinct, mass, 0.5)
-            if len(distinct) == 1:
-                self.mean_[j] = distinct[0]
-                continue
-            if distinct[0] >= 0 and distinct[-1] <= 1:
-                self.scale_[j] = 1
-                continue
-            values = distinct.astype(np.float64)
-            share = mass / mass.sum()
-            mean = share @ values
-            deviation = np.sqrt(share @ (values - mean) ** 2)
-            self.mean_[j] = mean
-            with np.errstate(over="ignore", divide="ignore"):
-                scale = np.float32(1 / deviation)
-            # A spread too small for 1 / deviation to be finite: in its own units.
-            self.scale_[j] = scale if np.isfinite(scale) and scale > 0 else 1
-        return self
+        found, start = {}, 0
+        for j, dims in self.embedding_dims_.items():
+            row = positions[:, j].astype(np.intp)
+            own = np.ascontiguousarray(gradient[:, start : start + dims])
+            found[j] = row_gradient(own, row, self.category_rows(j))
+            start += dims
+        return found
 
-    @property
-    def width(self) -> int:
-        """Columns of the encoding: one a feature."""
-        return self.n_features_
+    def settle_untrained(self, weight: np.ndarray) -> None:
+        """Gives rows that no training row had the mean of those that some had, in place.
 
-    def unit_range(self, low, high) -> Standardizer:
-        """A Standardizer whose outputs 0 and 1 are this one's ``low`` and ``high``.
-
-        What a quantized model needs: ``positions(X, amax)`` clamps to [0, 1] and rounds to
-        steps of 1 / amax.  The first layer must follow: weight * (high - low), and
-        bias + weight @ low.
+        weight: (n, width) of the layer behind the encoding, changed in its one-hot columns;
+        embedded features change in ``embeddings_``.  The mean of the feature's categories
+        and 'other', by their weight in training, is the answer for an average customer; a
+        feature that was always missing passes on its missing row.  For after training, as
+        the 'other' row has no rows where no category was rare.
         """
-        low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-        if not (high > low).all():
-            raise FarthingError("high: got values that are not above low, allowed are larger ones")
-        other = Standardizer()
-        other.n_features_ = self.n_features_
-        known = self.scale_ != 0
-        offset = np.divide(low, self.scale_, out=np.zeros_like(low), where=known)
-        other.mean_ = (self.mean_ + offset).astype(np.float32)
-        with np.errstate(over="ignore"):
-            scale = (self.scale_ / (high - low)).astype(np.float32)
-        other.scale_ = np.where(np.isfinite(scale), scale, 0).astype(np.float32)
-        other.fill_ = self.fill_.copy()
-        return other
+        for j, counts in self.category_counts_.items():
+            untrained = counts == 0
+            if not untrained.any():
+                continue
+            share = counts.copy()
+            share[len(self.categories_[j]) + 1 :] = 0  # the missing row
+            share = share if share.any() else counts
+            share = share / share.sum()
+            if j in self.embeddings_:
+                table = self.embeddings_[j]
+                table[untrained] = share @ table
+            else:
+                own = weight[:, self._starts[j] : self._starts[j + 1]]
+                own[:, untrained] = (own @ share)[:, None]
 
-    def positions(self, X, amax: int | None = None) -> np.ndarray:
-        """Standardised rows (rows, features), float32, as the runtime computes them.
+    def unit_range_embeddings(
+        self, amax: int
+    ) -> tuple[PiecewiseLinearEncoder, np.ndarray, np.ndarray]:
+        """A copy whose embeddings lie on the grid 0, 1/amax, ..., 1, with low and high (width,).
 
-        amax: None, or 127 or 255 to clamp to [0, 1] and round to the grid of a quantized
-        model.  Raises FarthingError where ``X`` is infinite.
+        What a quantized model needs.  Every column's 0 and 1 are the least and the largest
+        value of its embedding; low is 0 and high is 1 in all other columns.  The first layer
+        must follow: weight * (high - low), and bias + weight @ low.
         """
-        X = _as_features(X)
-        _check_width(X, self.n_features_)
-        infinite = np.isinf(X)
-        if infinite.any():
-            j = int(np.flatnonzero(infinite.any(axis=0))[0])
-            raise FarthingError(f"X: column {j} holds infinity, allowed are finite values and NaN")
-        y = np.where(np.isnan(X), self.fill_, X)
-        # float32 throughout, one rounding an operation: docs/file-format.md.
-        with np.errstate(over="ignore"):
-            y -= self.mean_
-            y *= self.scale_ if amax is None else self.scale_ * np.float32(amax)
-        if amax is None:
-            return y
-        np.clip(y, 0, amax, out=y)
-        np.rint(y, out=y)
-        y /= np.float32(amax)
-        return y
-
-    def expand(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The positions themselves: nothing to expand."""
-        return positions
+        other = deepcopy(self)
+        low, high = np.zeros(self.width), np.ones(self.width)
+        for j, table in self.embeddings_.items():
+            own = slice(self._starts[j], self._starts[j + 1])
+            low[own], high[own] = table.min(axis=0), table.max(axis=0)
+            # A column of one value: any range holds it.
+            high[own] = np.where(high[own] > low[own], high[own], low[own] + 1)
+            unit = (table - low[own]) / (high[own] - low[own])
+            other.embeddings_[j] = (np.rint(unit * amax) / amax).astype(np.float32)
+        return other, low, high

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -104,6 +105,54 @@ def _dense_tensors(layer: Dense, amax: int, input_scale: float) -> tuple[Tensors
     }
 
 
+def _encoding_tensors(name: str, encoder: PiecewiseLinearEncoder, amax: int) -> Tensors:
+    """What stands before the weights of the layer `name` that reads the encoding."""
+    edges = [e for e in encoder.edges_ if len(e)]
+    tensors = [
+        (f"{name}.bins", encoder.bins_.astype(np.int32)),
+        (f"{name}.edges", np.concatenate(edges) if edges else np.empty(0, np.float32)),
+        (f"{name}.fill", encoder.fill_),
+    ]
+    if encoder.categories_:
+        rows = np.zeros(encoder.n_features_, np.int32)
+        for j, kept in encoder.categories_.items():
+            rows[j] = len(kept) + 1
+        tensors.append((f"{name}.categories", rows))
+    if encoder.embedding_dims_:
+        dims = np.zeros(encoder.n_features_, np.int32)
+        for j, columns in encoder.embedding_dims_.items():
+            dims[j] = columns
+        flat = np.concatenate([table.ravel() for table in encoder.embeddings_.values()])
+        if amax:
+            # On the grid already: PiecewiseLinearEncoder.unit_range_embeddings.
+            flat = np.rint(flat * np.float32(amax)).astype(np.uint8)
+        tensors += [
+            (f"{name}.embedding_dims", dims),
+            (f"{name}.embedding", flat if amax else flat.astype(np.float32)),
+        ]
+    return tensors
+
+
+def _text_tensors(name: str, texts: Sequence[str]) -> Tensors:
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0] + [len(text) for text in encoded]).astype(np.int32)
+    return [
+        (f"{name}.text", np.frombuffer(b"".join(encoded), np.uint8)),
+        (f"{name}.offsets", offsets),
+    ]
+
+
+def _category_tensors(encoder) -> Tensors:
+    """The kept categories of every categorical feature, texts or numbers."""
+    tensors: Tensors = []
+    for j, kept in getattr(encoder, "categories_", {}).items():
+        if all(isinstance(category, str) for category in kept):
+            tensors += _text_tensors(f"cat.{j}", kept)
+        else:
+            tensors.append((f"cat.{j}.values", np.array(kept, np.float32)))
+    return tensors
+
+
 def model_to_tensors(model: Model, info: dict) -> Tensors:
     """The named tensors of `model` in file order.
 
@@ -144,15 +193,7 @@ def model_to_tensors(model: Model, info: dict) -> Tensors:
         first = len(tensors)
         if kind == _ENCODE_DENSE:
             inputs = model.n_features
-            edges = [e for e in encoder.edges_ if len(e)]
-            tensors += [
-                (f"{layer.name}.bins", encoder.bins_.astype(np.int32)),
-                (
-                    f"{layer.name}.edges",
-                    np.concatenate(edges) if edges else np.empty(0, np.float32),
-                ),
-                (f"{layer.name}.fill", encoder.fill_),
-            ]
+            tensors += _encoding_tensors(layer.name, encoder, amax)
         tensors += own
         records.append(
             _record(kind, inputs=inputs, outputs=layer.n_outputs, tensor=first, **fields)
@@ -162,12 +203,8 @@ def model_to_tensors(model: Model, info: dict) -> Tensors:
     records.append(_record(_LINK, inputs=outputs, outputs=outputs, activation=_LINKS[model.link]))
     tensors[0] = ("ops", np.frombuffer(b"".join(records), np.uint8))
     if model.feature_names is not None:
-        encoded = [name.encode() for name in model.feature_names]
-        offsets = np.cumsum([0] + [len(name) for name in encoded]).astype(np.int32)
-        tensors += [
-            ("names.text", np.frombuffer(b"".join(encoded), np.uint8)),
-            ("names.offsets", offsets),
-        ]
+        tensors += _text_tensors("names", model.feature_names)
+    tensors += _category_tensors(encoder)
     document = json.dumps(
         info, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
     )

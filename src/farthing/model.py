@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from farthing._validate import FarthingError
+from farthing.batchnorm import BatchNorm
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.layers import Dense
 
@@ -47,6 +48,9 @@ class Model:
         encoder: PiecewiseLinearEncoder | Standardizer,
         hidden: Sequence[int] = (64, 32),
         *,
+        activation: str = "relu",
+        batch_norm: bool = False,
+        residual: bool = False,
         n_outputs: int = 1,
         link: str = "sigmoid",
         output_bias: float | np.ndarray = 0.0,
@@ -55,10 +59,14 @@ class Model:
     ) -> Model:
         """An untrained model with hidden layers of the given sizes.
 
-        Weights are normal with variance 2 / inputs (He et al., "Delving Deep into
-        Rectifiers", 2015), 1 / inputs in the last layer, a quarter of that on a
-        piecewise-linear encoding.  output_bias: where training starts.  Raises FarthingError
-        where the encoder has no columns.
+        activation: of the hidden layers (`farthing.layers.Dense`).  batch_norm: they are
+        normalised until ``train`` has folded it into them.  residual: a hidden layer after the
+        first adds its input to its output where the two are equally wide.
+
+        Weights are normal with variance 2 / inputs before a rectifier (He et al., "Delving
+        Deep into Rectifiers", 2015), 1 / inputs before another activation and in the last
+        layer, a quarter of that on a piecewise-linear encoding.  output_bias: where training
+        starts.  Raises FarthingError where the encoder has no columns.
         """
         if encoder.width == 0:
             raise FarthingError("X must have a column that varies, got constants and NaN only")
@@ -68,14 +76,25 @@ class Model:
         for i, (k, n) in enumerate(pairwise(sizes)):
             last = i == len(sizes) - 2
             weight = rng.standard_normal((n, k), dtype=np.float32)
-            variance = (1 if last else 2) / k
+            # Half of what a rectifier is given is lost, to it and to its smooth kin.
+            rectified = not last and activation in ("relu", "gelu", "silu")
+            variance = (2 if rectified else 1) / k
             if i == 0 and isinstance(encoder, PiecewiseLinearEncoder):
                 # The columns of a feature rise together: their sum varies more than the
                 # sum of independent inputs, for which the rule is made.
                 variance /= 4
             weight *= np.float32(np.sqrt(variance))
             bias = np.full(n, output_bias if last else 0, dtype=np.float32)
-            layers.append(Dense(f"dense{i}", weight, bias, "linear" if last else "relu"))
+            layers.append(
+                Dense(
+                    f"dense{i}",
+                    weight,
+                    bias,
+                    "linear" if last else activation,
+                    residual=residual and not last and i > 0 and n == k,
+                    norm=BatchNorm(n) if batch_norm and not last else None,
+                )
+            )
         return cls(encoder, layers, link, feature_names)
 
     @property
@@ -162,7 +181,8 @@ class Model:
     def summary(self) -> str:
         """A table of the layers: shape, activation, weights, non-zero ones, bits, pattern.
 
-        Shapes are outputs x inputs; weights are counted without biases.
+        Shapes are outputs x inputs; "+ x" marks a residual layer; weights are counted without
+        biases.
         """
         rows = [("layer", "shape", "activation", "weights", "non-zero", "bits", "pattern")]
         total = nonzero = 0
@@ -173,7 +193,7 @@ class Model:
                 (
                     layer.name,
                     f"{layer.n_outputs} x {layer.n_inputs}",
-                    layer.activation,
+                    layer.activation + (" + x" if layer.residual else ""),
                     f"{layer.weight.size:,}",
                     f"{count:,}",
                     str(32 if layer.quantized is None else layer.quantized.bits),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from farthing._validate import FarthingError, check_choice, check_number
-from farthing.base import Estimator, linear_coefficients, training_table
+from farthing.base import linear_coefficients
+from farthing.fitting import Learner
 from farthing.solvers import least_squares
 from farthing.tables import as_target, as_weights
 from farthing.targets import Means, Objective, Values
@@ -16,7 +17,7 @@ __all__ = ["Regressor"]
 LOSSES = ("squared", "absolute", "huber", "quantile", "poisson", "gamma")
 
 
-class Regressor(Estimator):
+class Regressor(Learner):
     """A small neural network for a number, on a piecewise-linear encoding of its features.
 
     Parameters are those of `Classifier` where they apply, and:
@@ -60,14 +61,26 @@ class Regressor(Estimator):
         quantile=0.5,
         huber_delta=1.35,
         solver=None,
+        activation="relu",
+        batch_norm=False,
+        residual=False,
         n_bins=16,
+        edges="quantile",
+        categorical_features=None,
+        min_frequency=10,
+        embedding_dim="auto",
+        monotone_constraints=None,
         max_epochs=16,
         batch_size="auto",
         learning_rate="auto",
+        l1=0.0,
         l2="auto",
+        group_l1=0.0,
         dropout=0.0,
         patience=8,
         early_stopping="auto",
+        refit=False,
+        warm_start=False,
         calibrate=True,
         random_state=None,
         callback=None,
@@ -89,6 +102,11 @@ class Regressor(Estimator):
             )
         if self.loss != "squared":
             raise FarthingError(f"solver 'exact' needs loss='squared', got {self.loss!r}")
+        if self.monotone_constraints or self._penalty():
+            raise FarthingError(
+                "solver 'exact' needs monotone_constraints=None, l1=0 and group_l1=0, got "
+                f"{self.monotone_constraints!r}, {self.l1!r} and {self.group_l1!r}"
+            )
 
     def _positive_only(self) -> bool:
         return self.loss in ("poisson", "gamma")
@@ -118,9 +136,9 @@ class Regressor(Estimator):
     def fit(self, X, y, sample_weight=None, *, eval_set=None, groups=None) -> Regressor:
         """Fits the network; arguments as for `Classifier.fit`, y: (n,) finite numbers."""
         self._check_parameters()
-        matrix, names = training_table(X)
-        target = self._coded(y, len(matrix), "y")
-        return self._fit_table(matrix, names, target, sample_weight, eval_set, groups)
+        table = self._learn_table(X, sample_weight)
+        target = self._coded(y, len(table.rows), "y")
+        return self._fit_table(table, target, sample_weight, eval_set, groups)
 
     def _solves(self, n_features: int) -> bool:
         return self.solver == "exact"

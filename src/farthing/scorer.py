@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["Scorer", "load"]
 
 _CHECKSUM = 8 + len('{"__metadata__":{"checksum":"')  # offset of its digits in the file
-_ACTIVATIONS = ("linear", "relu", "sigmoid", "softmax")
+_ACTIVATIONS = {0: "linear", 1: "relu", 5: "tanh", 6: "gelu", 7: "silu", 8: "sigmoid"}
+_LINKS = {0: "identity", 2: "sigmoid", 3: "softmax", 4: "log"}
 _KINDS = {1: "standardize", 2: "quantize", 3: "dense", 4: "encode_dense", 5: "link"}
-_KIND_BEHIND = {"identity": "regression", "sigmoid": "binary", "softmax": "multiclass"}
+_KINDS |= {6: "table", 7: "activate", 8: "add"}
+_KIND_BEHIND = {
+    "identity": "regression",
+    "log": "regression",
+    "sigmoid": "binary",
+    "softmax": "multiclass",
+}
 
 
 class Scorer(_core.CoreScorer):
@@ -75,10 +82,36 @@ class Scorer(_core.CoreScorer):
                 raise ValueError(
                     f"{argument} has a column {unknown[0]!r}, which is no feature of the model"
                 )
-        matrix, names = tables.as_matrix(x, argument=argument)
+        matrix, names = self._frame_matrix(x, names, argument)
         if self._names is None or names == self._names:
             return matrix
         return matrix[:, [names.index(name) for name in self._names]]
+
+    def _frame_matrix(
+        self, x: Any, names: tuple[str, ...], argument: str
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """A frame of the model's features as float32, and its column names."""
+        from farthing import tables
+
+        own = self._names or names
+        texts = {own[i]: i for i, *_ in self._categorical() if _are_texts(self._kept(i))}
+        columns = {name: _objects(x[name]) for name in names if name in texts}
+        columns = {name: cells for name, cells in columns.items() if _are_texts(cells)}
+        if not columns:
+            return tables.as_matrix(x, argument=argument)
+        import numpy as np
+
+        numbers = [name for name in names if name not in columns]
+        matrix = np.empty((tables.row_count(x), len(names)), np.float32)
+        if numbers:
+            select = x.select if hasattr(x, "select") else x.__getitem__
+            at = [names.index(name) for name in numbers]
+            matrix[:, at] = tables.as_matrix(select(numbers), argument=argument)[0]
+        for name, cells in columns.items():
+            codes = [self._code(texts[name], cell) for cell in cells]
+            coded = np.array(codes, object).reshape(-1, 1)
+            matrix[:, names.index(name)] = tables.as_matrix(coded, argument=argument)[0][:, 0]
+        return matrix, names
 
     def _labels(self, x: Any) -> list[str] | None:
         """Feature names that a pandas Series, such as one row of a frame, gives its values."""
@@ -102,7 +135,7 @@ class Scorer(_core.CoreScorer):
         if array.ndim == 0 and kind not in "biufc":
             return super()._as_rows(x, argument)
         missing = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
-        if kind == "O" and array.size:
+        if (kind == "O" or (kind in "UT" and self._categorical())) and array.size:
             return (array if missing is None else np.where(missing, None, array.data)).tolist()
         if kind in "biufO" and (missing is not None or array.dtype.char in "gO"):
             return as_float32(Cells(np.asarray(array), missing))
@@ -110,8 +143,7 @@ class Scorer(_core.CoreScorer):
 
     @property
     def _link(self) -> str:
-        activation = self._operations()[-1]["activation"]
-        return "identity" if activation == 0 else _ACTIVATIONS[activation]
+        return _LINKS[self._operations()[-1]["activation"]]
 
     @property
     def _target(self) -> dict[str, Any]:
@@ -145,8 +177,9 @@ class Scorer(_core.CoreScorer):
         """Decisions: labels for a classifier, the values of `predict` for a regression.
 
         Two classes: `positive` where the score is at or above the decision threshold stored in
-        the file, else the other class.  More classes: the most probable, the first one of
-        equals.  One row gives one label, a batch an array (rows,).
+        the file, else the other class.  More classes: the one of the largest probability times
+        its decision weight, which is 1 unless the file stores others; the first one of equals.
+        One row gives one label, a batch an array (rows,).
         """
         score = self.predict(x)
         kind, classes = self._target["kind"], self._target.get("classes")
@@ -162,7 +195,8 @@ class Scorer(_core.CoreScorer):
         if kind == "binary":
             chosen = np.where(score.astype(np.float64) >= threshold, positive, 1 - positive)
         else:
-            chosen = np.argmax(score, axis=-1)
+            weights = self._target.get("decision_weights", 1.0)
+            chosen = np.argmax(score.astype(np.float64) * weights, axis=-1)
             if score.ndim == 1:
                 return classes[int(chosen)]
         return np.array(classes)[chosen]
@@ -185,9 +219,11 @@ class Scorer(_core.CoreScorer):
         return self._names
 
     @property
-    def categories(self) -> dict[str, list[str]]:
-        """The texts of every categorical feature by its name; empty where all are numbers."""
-        return {}
+    def categories(self) -> dict[str | int, list[str] | list[float]]:
+        """The texts or numbers that every categorical feature knows, by its name (by its index
+        where the model was trained on columns without names).  Empty without such features."""
+        names = self._names or range(self.n_features)
+        return {names[i]: self._kept(i) for i, *_ in self._categorical()}
 
     @property
     def metadata(self) -> Any:
@@ -203,22 +239,28 @@ class Scorer(_core.CoreScorer):
         """What the model is made of, as a JSON-able dict.
 
         ``layers``: for each, its shape (n, k), bits, the share of zero weights, the pattern in
-        which the file stores them, activation and packed bytes; ``depth`` of an integer layer is
+        which the file stores them, activation (``table``: any, between 8-bit integers), the
+        layer whose output it ``adds``, if any, and packed bytes; ``depth`` of an integer layer is
         how many pair products add up in 16 bits; the ``table_bytes`` of a first layer fused with
         the encoding stay the same whatever its zeros.  ``median_for_missing`` lists the features
         whose NaN takes a fixed value because training had no NaN there.
         """
         names = self._names or tuple(range(self.n_features))
         operations = self._operations()
+        categorical = [
+            {"feature": names[i], "categories": kept, "embedding_dim": dim or None, "missing": own}
+            for i, kept, dim, own in self._categorical()
+        ]
+        filled = set(self._filled()) - {i for i, *_ in self._categorical()}
         described = {
             "model_id": self.model_id,
             "target": _copy(self._target),
             "n_features": self.n_features,
             "n_outputs": self.n_outputs,
             "input": _KINDS[operations[0]["kind"]],
-            "layers": [_layer(o) for o in operations if _KINDS[o["kind"]].endswith("dense")],
+            "layers": _layers(operations, categorical),
             "link": self._link,
-            "median_for_missing": [names[i] for i in self._filled()],
+            "median_for_missing": [names[i] for i in sorted(filled)],
             "isa": self._isa,
             "file_bytes": len(self._data),
             "nbytes": self.nbytes,
@@ -236,7 +278,37 @@ class Scorer(_core.CoreScorer):
         )
 
 
-def _layer(operation: dict[str, Any]) -> dict[str, Any]:
+def _are_texts(values: list[Any]) -> bool:
+    return any(isinstance(value, str) for value in values)
+
+
+def _objects(column: Any) -> list[Any]:
+    """The cells of a frame's column as Python objects, None where they are missing."""
+    if hasattr(column, "isna"):  # pandas
+        missing = column.isna().tolist()
+        cells = zip(column.tolist(), missing, strict=True)
+        return [None if gone else cell for cell, gone in cells]
+    return column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
+
+
+def _layers(
+    operations: list[dict[str, Any]], categorical: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    layers = []
+    for operation in operations:
+        kind = _KINDS[operation["kind"]]
+        if kind.endswith("dense"):
+            layers.append(_layer(operation, categorical))
+        elif kind == "activate":
+            layers[-1]["activation"] = _ACTIVATIONS[operation["activation"]]
+        elif kind == "table":
+            layers[-1]["activation"] = "table"
+        elif kind == "add":
+            layers[-1]["adds"] = operations[operation["source"]]["name"]
+    return layers
+
+
+def _layer(operation: dict[str, Any], categorical: list[dict[str, Any]]) -> dict[str, Any]:
     n, k = operation["outputs"], operation["width"]
     sparsity = 1 - operation["nonzeros"] / (n * k) if n * k else 0.0
     layer = {
@@ -254,6 +326,7 @@ def _layer(operation: dict[str, Any]) -> dict[str, Any]:
     if _KINDS[operation["kind"]] == "encode_dense":
         layer["table_rows"] = operation["rows"]
         layer["table_bytes"] = operation["nbytes"]
+        layer["categories"] = categorical
     else:
         layer["packed_bytes"] = operation["nbytes"]
     return layer
@@ -289,6 +362,8 @@ def _check_info(info: dict[str, Any], outputs: int, link: str) -> None:
     require(target.get("kind") == kind, "target.kind", f"{kind!r} behind the link {link}")
     threshold = target.get("decision_threshold", 0.5)
     require(_is_finite(threshold), "target.decision_threshold", "a finite number")
+    weighted = kind == "multiclass" or "decision_weights" not in target
+    require(weighted, "target.decision_weights", "absent unless there are several classes")
     if kind == "regression":
         return
     count = 2 if kind == "binary" else outputs
@@ -300,6 +375,10 @@ def _check_info(info: dict[str, Any], outputs: int, link: str) -> None:
     require(sound, "target.classes", f"{count} distinct texts or numbers")
     if kind == "binary":
         require(target.get("positive") in classes, "target.positive", "one of the classes")
+    weights = target.get("decision_weights", [1.0] * count)
+    sound = isinstance(weights, list) and len(weights) == count
+    sound = sound and all(_is_finite(weight) and weight > 0 for weight in weights)
+    require(sound, "target.decision_weights", f"{count} finite numbers above 0")
 
 
 def _is_finite(value: Any) -> bool:

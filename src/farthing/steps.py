@@ -148,7 +148,7 @@ class Step:
         if self.estimator is not None:
             matrix = self.estimator._features(X, argument=argument)
         else:
-            matrix, names = as_matrix(X, argument=argument)
+            matrix, names = as_matrix(X, argument=argument, categories=self._categories())
             own = self.model.feature_names
             if None not in (names, own) and names != own:
                 raise FarthingError(f"{argument} must have the columns {own}, got {names}")
@@ -159,6 +159,9 @@ class Step:
                 )
         check_features(matrix, self.model.feature_names, argument=argument)
         return matrix
+
+    def _categories(self) -> dict[int, list]:
+        return getattr(self.model.encoder, "categories_", {})
 
     def _coded(self, y, n: int, argument: str) -> np.ndarray:
         """y as the last layer's target: labels coded or probabilities, or a value; float64
@@ -222,7 +225,8 @@ class Step:
         """
         model, fit = self.model, self.fit
         rng = np.random.default_rng(self.seed)
-        mixed = list(munge(fit.rows, fit.rows, copies=augment, rng=rng))
+        unordered = self._categories()
+        mixed = list(munge(fit.rows, fit.rows, copies=augment, categorical=unordered, rng=rng))
         answers = [self._blended(_Given(rows, None, None)).target for rows in mixed]
         target = np.concatenate([fit.target, *answers])
         weight = None if fit.weight is None else np.tile(fit.weight, 1 + augment)

@@ -1,4 +1,4 @@
-"""The user's tables: to float32 matrices, and row subsets in their own container."""
+"""What `fit` is given beside rows: targets, labels, weights, groups; and the rows' tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from numbers import Real
 import numpy as np
 
 from farthing._validate import FarthingError
-from farthing.columns import Cells, as_float32, as_numbers, check_precision, table_cells
+from farthing.columns import as_numbers, is_missing
+from farthing.frames import (
+    as_matrix,
+    check_text,
+    column_names,
+    learn_matrix,
+    row_count,
+    take_rows,
+)
 
 __all__ = [
     "as_groups",
@@ -24,6 +32,7 @@ __all__ = [
     "check_features",
     "check_spread",
     "column_names",
+    "learn_matrix",
     "row_count",
     "take_rows",
 ]
@@ -40,105 +49,6 @@ LARGEST_EXCESS = 0.01
 _NUMBERS = (Real, np.bool_)
 # Weights of this size can be summed and squared in float32.
 _SAFE_WEIGHT = (1e-15, 1e15)
-
-
-def column_names(X) -> tuple[str, ...] | None:
-    """Column names of a pandas, polars or Arrow table; None for anything without names.
-
-    A table whose names are not all strings counts as nameless, as in scikit-learn.
-    """
-    names = getattr(X, "column_names", None)
-    if names is None:
-        names = getattr(X, "columns", None)
-    if names is None or callable(names):
-        return None
-    names = tuple(names)
-    return names if names and all(isinstance(name, str) for name in names) else None
-
-
-def row_count(X) -> int:
-    """Number of rows of an array, sequence or table."""
-    shape = getattr(X, "shape", None)
-    return int(shape[0]) if shape else len(X)
-
-
-def take_rows(X, index):
-    """The rows at `index` in the container that `X` came in."""
-    if hasattr(X, "iloc"):
-        return X.iloc[index]
-    if hasattr(X, "take") and hasattr(X, "column_names"):
-        return X.take(index)
-    if isinstance(X, (list, tuple)):
-        return [X[i] for i in index]
-    return X[index]
-
-
-def _check_text(values: Sequence, what: str) -> None:
-    """Raises ValueError for text that UTF-8, and so a file, cannot hold: a lone surrogate."""
-    for value in values:
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise FarthingError(f"{what} must be text that UTF-8 can hold: {error}") from None
-
-
-def as_matrix(
-    X, *, argument: str = "X", fitting: bool = False
-) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """`X` as a C-contiguous float32 matrix (n, features) and its column names, if any.
-
-    NaN means missing, and so do nulls and masked cells. fitting: also refuse, by name,
-    columns that keep fewer than half of their distinct values in float32. Raises ValueError
-    for a wrong number of dimensions, no columns, or columns that hold no real numbers (text,
-    categories, dates, complex values); TypeError for objects that are no numbers.
-    """
-    if hasattr(X, "toarray"):
-        raise TypeError(f"{argument} must be dense, got a sparse matrix; use {argument}.toarray()")
-    names = column_names(X)
-    if names is None:
-        return _plain_matrix(X, argument, fitting), None
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise FarthingError(f"{argument} must have distinct columns, got {twice!r} twice")
-    if fitting:
-        _check_text(names, f"the column names of {argument}")
-    matrix = np.empty((row_count(X), len(names)), np.float32)
-    for j, name in enumerate(names):
-        cells = table_cells(X, name, argument)
-        matrix[:, j] = single = as_float32(cells)
-        if fitting:
-            check_precision(cells.values, single, repr(name), argument)
-    return matrix, names
-
-
-def _plain_matrix(X, argument: str, fitting: bool) -> np.ndarray:
-    missing = np.ma.getmaskarray(X) if np.ma.is_masked(X) else None
-    try:
-        X = np.asarray(X)
-    except ValueError as error:  # rows of different lengths
-        raise FarthingError(f"{argument} must be a 2-D table (rows, features): {error}") from None
-    if X.dtype.kind != "O":  # objects are looked at one by one: after the shape
-        X = as_numbers(X, argument)
-    if X.ndim != 2:
-        hint = (
-            "; Reshape your data: reshape(1, -1) for one row, reshape(-1, 1) for one feature"
-            if X.ndim == 1
-            else ""
-        )
-        raise FarthingError(
-            f"{argument} must be a 2-D table (rows, features), got {X.ndim} dimension(s){hint}"
-        )
-    if X.shape[1] == 0:
-        raise FarthingError(
-            f"{argument} must have columns, got 0 feature(s) (shape={X.shape}) "
-            "while a minimum of 1 is required."
-        )
-    values = as_numbers(X, argument)
-    matrix = as_float32(Cells(values, missing))
-    if fitting:
-        for j in range(matrix.shape[1]):
-            check_precision(values[:, j], matrix[:, j], str(j), argument)
-    return matrix
 
 
 def as_part(part, argument: str) -> tuple:
@@ -230,15 +140,10 @@ def _check_finite(y: np.ndarray, argument: str) -> None:
         )
 
 
-def _is_missing(label) -> bool:
-    differs = label != label  # of pandas.NA neither true nor false
-    return label is None or not isinstance(differs, (bool, np.bool_)) or bool(differs)
-
-
 def _check_present(values: np.ndarray, argument: str, what: str) -> None:
     """Raises ValueError, naming the row, for None, NaN, NaT and pandas.NA."""
     if values.dtype.kind == "O":
-        missing = np.fromiter(map(_is_missing, values), bool, len(values))
+        missing = np.fromiter(map(is_missing, values), bool, len(values))
     elif values.dtype.kind in "fcmM":
         missing = values != values
     else:
@@ -352,7 +257,7 @@ def as_labels(
             f"got dtype {y.dtype}"
         )
     found, index = np.unique(y, return_inverse=True)
-    _check_text([label for label in found.tolist() if isinstance(label, str)], argument)
+    check_text([label for label in found.tolist() if isinstance(label, str)], argument)
     if classes is None:
         return found, index
     position = {value: i for i, value in enumerate(classes.tolist())}

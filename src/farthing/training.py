@@ -1,101 +1,37 @@
-"""Training: minibatch Adam with decoupled weight decay, a one-cycle rate, early stopping."""
+"""Training: Adam with decoupled weight decay, a one-cycle rate, early stopping."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from farthing._validate import FarthingError, check_fraction, check_integer
-from farthing.layers import Dense
+from farthing.backprop import gradients
+from farthing.layers import Scratch
 from farthing.losses import Loss, resolve_loss
 from farthing.model import Model
-from farthing.tables import as_groups
+from farthing.optimizer import Adam, one_cycle
+from farthing.penalties import Penalty, Proximal
+from farthing.sampling import EncodedRows, Minibatches, auto_batch_size
+from farthing.splitting import SEARCH_MIN_ROWS, draw_seed, split_search
 
 __all__ = [
-    "Adam",
+    "SEARCH_MIN_ROWS",
     "History",
     "draw_seed",
-    "gradients",
-    "one_cycle",
     "split_search",
     "train",
 ]
 
-SEARCH_SHARE = 0.1
-# Below this many rows a tenth is too few to choose anything by.
-SEARCH_MIN_ROWS = 1000
-# A target with more distinct values than this is not stratified.
-MOST_STRATA = 20
+# Full-batch training: 16 epochs are about a thousand steps.
+FULL_BATCH_STEPS = 64
+# With a penalty, what is zero in this last share of the steps stays zero, and the others settle.
+HELD_SHARE = 0.25
 # Rows of the search part that are expanded at a time.
 _SEARCH_ROWS = 2048
-
-
-def draw_seed(random_state) -> int:
-    """A seed in 0..2**32-1 from None (fresh), an int, a Generator or a numpy RandomState.
-
-    >>> draw_seed(7)
-    7
-    """
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
-        if not 0 <= random_state < 1 << 32:
-            raise FarthingError(f"random_state: got {random_state}, allowed is 0 to 2**32 - 1")
-        return int(random_state)
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(1 << 32))
-    if isinstance(random_state, np.random.RandomState) or random_state is np.random:
-        return int(random_state.randint(1 << 32, dtype=np.uint32))
-    raise TypeError(
-        f"random_state: got {type(random_state).__name__}, "
-        "allowed are None, an integer, numpy.random.Generator and RandomState"
-    )
-
-
-def split_search(
-    n: int, y=None, groups=None, seed: int = 0, *, weight=None, min_rows: int = SEARCH_MIN_ROWS
-) -> tuple[np.ndarray, np.ndarray]:
-    """Splits n rows into the fit part and the search part, about a tenth of them.
-
-    y: (n,), stratifies where it has at most 20 distinct values; groups: (n,), rows of one
-    group stay together; weight: (n,), >= 0: rows of weight 0 count as absent, so that
-    without groups none of them is searched on.  Gives two sorted arrays of row numbers; the
-    search part is empty under ``min_rows`` rows, or where no whole group is small enough.
-    Raises ValueError where groups has another shape or a row without a label.
-
-    >>> fit, search = split_search(5000, seed=1)
-    >>> len(fit), len(search)
-    (4500, 500)
-    """
-    group = as_groups(groups, n)
-    counted = np.ones(n, bool) if weight is None else np.asarray(weight) > 0
-    chosen = np.zeros(n, bool)
-    if np.count_nonzero(counted) < min_rows:
-        return np.arange(n), np.flatnonzero(chosen)
-    rng = np.random.Generator(np.random.PCG64(seed))
-    strata = np.zeros(n, np.intp)
-    if y is not None:
-        values, codes = np.unique(np.asarray(y), return_inverse=True)
-        if len(values) <= MOST_STRATA:
-            strata = codes
-    wanted = SEARCH_SHARE * np.bincount(strata[counted], minlength=strata.max() + 1)
-    if group is None:
-        for stratum, count in enumerate(np.rint(wanted).astype(int)):
-            rows = np.flatnonzero((strata == stratum) & counted)
-            chosen[rng.permutation(rows)[:count]] = True
-    else:
-        rows_of = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-        lacking = wanted
-        for g in rng.permutation(len(rows_of)):
-            rows = rows_of[g]
-            counts = np.bincount(strata[rows[counted[rows]]], minlength=len(lacking))
-            # Taken where |lacking - counts|^2 < |lacking|^2: nearer to the wanted counts.
-            if counts @ counts < 2 * (counts @ lacking):
-                lacking = lacking - counts
-                chosen[rows] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 @dataclass
@@ -105,121 +41,19 @@ class History:
     train_loss: mean loss of the epoch's minibatches, dropout included; validation_loss: of
     the search part after the epoch, empty without one; best_epoch: 0-based, the epoch whose
     parameters the model holds, None if none was finished; interrupted: whether Ctrl-C ended
-    it.
+    it; stopped: whether ``progress`` did.
     """
 
     train_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     best_epoch: int | None = None
     interrupted: bool = False
+    stopped: bool = False
 
     @property
     def epochs(self) -> int:
         """Epochs that were run to the end."""
         return len(self.train_loss)
-
-
-def one_cycle(step: int, total_steps: int, warmup: float = 0.1) -> float:
-    """The share of the peak learning rate at ``step``: linear up, then half a cosine to 0.
-
-    Smith and Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large
-    Learning Rates" (2018).
-
-    >>> [round(float(one_cycle(step, 20)), 2) for step in (0, 1, 2, 11, 19)]
-    [0.5, 1.0, 1.0, 0.5, 0.01]
-    """
-    rise = max(1, round(warmup * total_steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + np.cos(np.pi * (step - rise) / (total_steps - rise)))
-
-
-class Adam:
-    """Adam with decoupled weight decay, in place, on the weights and biases of layers.
-
-    Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015); Loshchilov and
-    Hutter, "Decoupled Weight Decay Regularization" (2019).  Biases do not decay.
-    """
-
-    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
-
-    def __init__(self, layers: list[Dense], weight_decay: float = 0.0):
-        self._layers, self._weight_decay, self._steps = layers, weight_decay, 0
-        # First moment, second moment and scratch of every parameter.
-        self._state = [
-            {
-                "weight": [np.zeros_like(layer.weight) for _ in range(3)],
-                "bias": [np.zeros_like(layer.bias) for _ in range(3)],
-            }
-            for layer in layers
-        ]
-
-    def step(self, gradients: list[dict[str, np.ndarray]], learning_rate: float) -> None:
-        """One update from the gradients, one dict a layer."""
-        self._steps += 1
-        # Both moments are corrected for their start at 0 by scaling the rate and epsilon.
-        root = np.sqrt(1 - self.beta2**self._steps)
-        rate = float(learning_rate * root / (1 - self.beta1**self._steps))
-        epsilon = float(self.epsilon * root)
-        for layer, state, gradient in zip(self._layers, self._state, gradients, strict=True):
-            if self._weight_decay:
-                layer.weight *= 1 - learning_rate * self._weight_decay
-            for name, g in gradient.items():
-                mean, square, scratch = state[name]
-                mean *= self.beta1
-                np.multiply(g, 1 - self.beta1, out=scratch)
-                mean += scratch
-                square *= self.beta2
-                np.multiply(g, g, out=scratch)
-                scratch *= 1 - self.beta2
-                square += scratch
-                np.sqrt(square, out=scratch)
-                scratch += epsilon
-                np.divide(mean, scratch, out=scratch)
-                scratch *= rate
-                parameter = getattr(layer, name)
-                parameter -= scratch
-
-    def apply_masks(self) -> None:
-        """Sets masked weights and their moments to 0, so that they stay there."""
-        for layer, state in zip(self._layers, self._state, strict=True):
-            if layer.mask is not None:
-                for values in (layer.weight, *state["weight"][:2]):
-                    values *= layer.mask
-
-
-def gradients(
-    layers: list[Dense],
-    x: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray | None,
-    loss: Loss,
-    dropout: float = 0.0,
-    rng: np.random.Generator | None = None,
-) -> tuple[float, list[dict[str, np.ndarray]]]:
-    """Loss of a minibatch and its gradients by the parameters, one dict a layer.
-
-    x: (rows, k), the encoded rows; target: (rows, outputs); weight: (rows,) or None;
-    dropout: the share of hidden activations that is set to 0, drawn from ``rng``, while the
-    others are scaled up (Srivastava et al., "Dropout", 2014).
-    """
-    backwards, kept = [], []
-    for layer in layers:
-        x, backward = layer.forward(x, training=True)
-        backwards.append(backward)
-        if dropout and layer is not layers[-1]:
-            keep = (rng.random(x.shape, dtype=np.float32) >= dropout).astype(x.dtype)
-            keep *= 1 / (1 - dropout)
-            x *= keep
-            kept.append(keep)
-    value, dy = loss(x, target, weight)
-    result = []
-    for i in range(len(layers) - 1, -1, -1):
-        dy, gradient = backwards[i](dy, need_input=i > 0)
-        result.append(gradient)
-        if kept and i > 0:
-            dy *= kept[i - 1]
-    return value, result[::-1]
 
 
 class _Part:
@@ -261,9 +95,10 @@ class _Part:
         """Target and weight of some rows."""
         return self.target[rows], None if self.weight is None else self.weight[rows]
 
-    def loss(self, model: Model, loss: Loss, buffer: np.ndarray) -> float:
-        """Mean loss of ``model``, expanded into ``buffer`` a few rows at a time."""
+    def loss(self, model: Model, loss: Loss) -> float:
+        """Mean loss of ``model``, expanded a few rows at a time."""
         total = 0.0
+        buffer = np.empty((min(len(self), _SEARCH_ROWS), model.encoder.width), np.float32)
         for start in range(0, len(self), len(buffer)):
             rows = slice(start, start + len(buffer))
             positions = self.positions[rows]
@@ -275,18 +110,68 @@ class _Part:
 class _Best:
     """The parameters of the best epoch so far."""
 
-    def __init__(self, epoch: int, loss: float, model: Model):
-        self.epoch, self.loss = epoch, loss
-        self._parameters = [(layer.weight.copy(), layer.bias.copy()) for layer in model.layers]
+    def __init__(self, epoch: int, loss: float, model: Model, adam: Adam):
+        self.epoch, self.loss, self._adam = epoch, loss, adam
+        self._parameters = adam.parameters.copy()
+        # The running statistics of the normalisations are no parameters.
+        norms = [layer.norm for layer in model.layers if layer.norm is not None]
+        self._statistics = [(norm, norm.mean.copy(), norm.variance.copy()) for norm in norms]
 
-    def restore(self, model: Model) -> None:
-        for layer, (weight, bias) in zip(model.layers, self._parameters, strict=True):
-            layer.weight[:], layer.bias[:] = weight, bias
+    def restore(self) -> None:
+        self._adam.parameters[:] = self._parameters
+        for norm, mean, variance in self._statistics:
+            norm.mean, norm.variance = mean, variance
+        self._adam.apply_masks()
 
 
-def _auto_batch_size(n: int) -> int:
-    """A power of two near n / 64, so that few rows too make hundreds of steps."""
-    return int(np.clip(1 << int(np.log2(max(n // 64, 1))), 16, 512))
+class _Feed:
+    """What a step sees: the encoded rows, target and weights of a minibatch, or of all rows."""
+
+    def __init__(self, part: _Part, model: Model, batches: Minibatches | None, seed: int):
+        self._part, self._encoder, self._batches = part, model.encoder, batches
+        self.rng = np.random.Generator(np.random.PCG64(seed))
+        if batches is None:
+            self.steps = FULL_BATCH_STEPS
+            self._all = EncodedRows.expanded(model.encoder, part.positions)
+            return
+        self.steps = batches.steps
+        positions = part.positions
+        self._chosen = np.empty((batches.largest, positions.shape[1]), positions.dtype)
+        self._encoded = np.empty((batches.largest, model.encoder.width), np.float32)
+
+    def epoch(self) -> Iterator[tuple]:
+        if self._batches is None:
+            for _ in range(self.steps):
+                yield self._all, self._part.target, self._part.weight
+            return
+        for rows in self._batches.epoch(self.rng):
+            chosen = self._chosen[: len(rows)]
+            np.take(self._part.positions, rows, axis=0, out=chosen, mode="clip")
+            yield (
+                self._encoder.expand(chosen, out=self._encoded[: len(rows)]),
+                *self._part.batch(rows),
+            )
+
+
+@contextmanager
+def _in_double(model: Model, wanted: bool) -> Iterator[None]:
+    """Parameters in float64 inside, in the type they had afterwards."""
+    kept = [layer.weight.dtype for layer in model.layers]
+    try:
+        if wanted:
+            for layer in model.layers:
+                layer.astype(np.float64)
+        yield
+    finally:
+        for layer, dtype in zip(model.layers, kept, strict=True):
+            layer.astype(dtype)
+
+
+def _auto_learning_rate(model: Model, full_batch: bool) -> float:
+    if len(model.layers) == 1:
+        return 0.02
+    # Without the noise of minibatches Adam's steps are longer, and rows are learnt by heart.
+    return 0.0005 if full_batch else 0.002
 
 
 def train(
@@ -299,17 +184,20 @@ def train(
     validation: tuple | None = None,
     max_epochs: int = 16,
     batch_size: int | str = "auto",
+    full_batch: bool = False,
+    strata=None,
     learning_rate: float | str = "auto",
     weight_decay: float = 0.0,
+    penalty: Penalty | None = None,
     dropout: float = 0.05,
     patience: int = 8,
     min_epochs: int = 0,
     seed: int = 0,
     input_amax: int | None = None,
     on_step: Callable[[int, int, Model], None] | None = None,
-    progress: Callable[[dict], None] | None = None,
+    progress: Callable[[dict], object] | None = None,
 ) -> History:
-    """Trains ``model`` in place on raw rows ``X`` (rows, features).
+    """Trains ``model`` in place on raw rows ``X`` (rows, features), from what it is now.
 
     target: (rows,) or (rows, outputs), in the units of the last output: labels or
     probabilities in [0, 1] for loss="binary" (cross-entropy is linear in them: training on
@@ -323,17 +211,25 @@ def train(
     parameters of the best epoch are restored.  None: ``max_epochs`` are run.
     min_epochs: the best epoch is chosen after this many, such as when pruning is done.
     batch_size: rows a step; "auto": near rows / 64, from 16 to 512.
-    learning_rate: the peak of a one-cycle schedule over ``max_epochs``; "auto": 0.002, and
-    0.02 for a model of one layer.  weight_decay: decoupled; a weight shrinks by the current
-    rate x weight_decay a step.  dropout: of the hidden activations.
+    full_batch: True: every step sees all rows, in double precision, 64 steps an epoch; parameters
+    are rounded to their type at the end.  Dropout takes a unit from all rows at once, so that a
+    row of weight 2 is two rows, to rounding.
+    strata: int (rows,) or None: every minibatch has each stratum's share of the rows, such as
+    of rare positives.
+    learning_rate: the peak of a one-cycle schedule over ``max_epochs``; "auto": 0.002, of full
+    batches 0.0005, and 0.02 for a model of one layer.  weight_decay: decoupled; a weight
+    shrinks by the current rate x weight_decay a step.  dropout: of the hidden activations.
+    penalty: a `farthing.penalties.Penalty`: its zeros are masks afterwards.  In the last
+    quarter of the steps a weight that is zero stays zero; the best epoch is chosen among those.
     seed: for the order of rows and dropout; the same seed repeats to the bit.
     input_amax: 127 or 255 to train on the quantized input.
     on_step(step, total_steps, model): called before every step, 0-based; it may set the
     layers' masks or change them, and weights that become masked are and stay 0.
     progress: called after each epoch with a dict of epoch (1-based), max_epochs, loss and
-    validation_loss (None without validation).
+    validation_loss (None without validation); if it returns True, training ends there.
 
-    Ctrl-C ends training with the best epoch so far and sets ``interrupted`` in the History.
+    Batch normalisation of the layers is folded into weights and biases at the end.  Ctrl-C ends
+    training with the best epoch so far and sets ``interrupted`` in the History.
     Raises FarthingError for shapes or values that do not fit and where the loss becomes
     infinite.
 
@@ -349,77 +245,99 @@ def train(
     columns = None if callable(loss) else model.n_outputs
     loss = resolve_loss(loss)
     check_integer(1, max_epochs=max_epochs, patience=patience)
+    check_integer(1, also=("auto",), batch_size=batch_size)
     check_integer(0, min_epochs=min_epochs)
     check_fraction(dropout=dropout)
     if dropout == 1:
         raise FarthingError("dropout: got 1, which keeps nothing; allowed is 0 to below 1")
-    form = {"amax": input_amax, "columns": columns}
-    part = _Part("X", model, X, target, sample_weight, **form)
-    search = None if validation is None else _Part("validation", model, *validation, **form)
-    n = len(part)
-    if batch_size == "auto":
-        batch_size = _auto_batch_size(n)
-    check_integer(1, batch_size=batch_size)
+    if penalty is not None and not isinstance(penalty, Penalty):
+        raise TypeError(f"penalty: got {type(penalty).__name__}, allowed are a Penalty and None")
     if learning_rate == "auto":
-        learning_rate = 0.002 if len(model.layers) > 1 else 0.02
-    n_batches = -(-n // batch_size)
-    total_steps = max_epochs * n_batches
-    # Batches as equal as possible: no small last one with a noisy gradient.
-    bounds = np.linspace(0, n, n_batches + 1).astype(int)
-    largest = int(np.diff(bounds).max())
-    chosen = np.empty((largest, part.positions.shape[1]), part.positions.dtype)
-    encoded = np.empty((max(largest, _SEARCH_ROWS), model.encoder.width), np.float32)
-    rng = np.random.Generator(np.random.PCG64(seed))
-    adam = Adam(model.layers, weight_decay)
-    adam.apply_masks()
-    history, best = History(), None
-    try:
-        for epoch in range(max_epochs):
-            order = rng.permutation(n)
-            total = 0.0
-            for batch in range(n_batches):
-                step = epoch * n_batches + batch
-                if on_step is not None:
-                    on_step(step, total_steps, model)
-                    adam.apply_masks()
-                rows = order[bounds[batch] : bounds[batch + 1]]
-                positions = chosen[: len(rows)]
-                np.take(part.positions, rows, axis=0, out=positions, mode="clip")
-                x = model.encoder.expand(positions, out=encoded[: len(rows)])
-                value, gradient = gradients(model.layers, x, *part.batch(rows), loss, dropout, rng)
-                adam.step(gradient, learning_rate * one_cycle(step, total_steps))
-                for layer in model.layers:
-                    if layer.sign is not None:
-                        layer.project()
-                total += value * len(rows)
-            if not np.isfinite(total):
-                raise FarthingError(
-                    f"learning_rate: got {learning_rate}, with which the loss became infinite "
-                    f"in epoch {epoch + 1}; allowed is a smaller one"
-                )
-            history.train_loss.append(total / n)
-            if search is not None:
-                history.validation_loss.append(search.loss(model, loss, encoded))
-                now = history.validation_loss[-1]
-                if epoch >= min_epochs and (best is None or now < best.loss):
-                    best = _Best(epoch, now, model)
-            if progress is not None:
-                progress(
-                    {
-                        "epoch": epoch + 1,
-                        "max_epochs": max_epochs,
-                        "loss": history.train_loss[-1],
-                        "validation_loss": history.validation_loss[-1] if search else None,
-                    }
-                )
-            if best is not None and epoch - best.epoch >= patience:
-                break
-    except KeyboardInterrupt:
-        history.interrupted = True
-    if best is None:
-        history.best_epoch = history.epochs - 1 if history.epochs else None
-    else:
-        history.best_epoch = best.epoch
-        best.restore(model)
+        learning_rate = _auto_learning_rate(model, full_batch)
+    with _in_double(model, full_batch):
+        form = {"amax": input_amax, "columns": columns}
+        part = _Part("X", model, X, target, sample_weight, **form)
+        search = None if validation is None else _Part("validation", model, *validation, **form)
+        n = len(part)
+        size = auto_batch_size(n) if batch_size == "auto" else batch_size
+        batches = Minibatches(n, size, strata)
+        if any(layer.norm for layer in model.layers) and (n if full_batch else batches.largest) < 2:
+            raise FarthingError(
+                f"batch_size: got {size} with batch normalisation, whose statistics need 2 rows"
+            )
+        feed = _Feed(part, model, None if full_batch else batches, seed)
+        total_steps = max_epochs * feed.steps
+        proximal = Proximal(penalty, model) if penalty else None
+        held_from = total_steps
+        if proximal is not None:
+            held_from = round((1 - HELD_SHARE) * total_steps)
+            min_epochs = max(min_epochs, -(-held_from // feed.steps))
+        scratch = [Scratch() for _ in model.layers]
+        adam = Adam(model.layers, weight_decay)
         adam.apply_masks()
+        history, best, step = History(), None, 0
+        try:
+            for epoch in range(max_epochs):
+                total = 0.0
+                for batch in feed.epoch():
+                    if on_step is not None:
+                        on_step(step, total_steps, model)
+                        adam.apply_masks()
+                    value, _ = gradients(
+                        model.layers,
+                        *batch,
+                        loss,
+                        dropout,
+                        feed.rng,
+                        whole_units=full_batch,
+                        scratch=scratch,
+                        out=adam.gradients,
+                    )
+                    rate = learning_rate * one_cycle(step, total_steps)
+                    adam.step(rate)
+                    if proximal is not None:
+                        step_sizes, directions = adam.metric(rate)
+                        proximal.step(step_sizes, directions)
+                        if step >= held_from:
+                            proximal.hold(step_sizes)
+                            adam.apply_masks()
+                    for layer in model.layers:
+                        if layer.sign is not None:
+                            layer.project()
+                    total += value * len(batch[1])
+                    step += 1
+                seen = len(part) * (FULL_BATCH_STEPS if full_batch else 1)
+                if not np.isfinite(total):
+                    raise FarthingError(
+                        f"learning_rate: got {learning_rate}, with which the loss became infinite "
+                        f"in epoch {epoch + 1}; allowed is a smaller one"
+                    )
+                history.train_loss.append(total / seen)
+                if search is not None:
+                    history.validation_loss.append(search.loss(model, loss))
+                    now = history.validation_loss[-1]
+                    if epoch >= min_epochs and (best is None or now < best.loss):
+                        best = _Best(epoch, now, model, adam)
+                report = {
+                    "epoch": epoch + 1,
+                    "max_epochs": max_epochs,
+                    "loss": history.train_loss[-1],
+                    "validation_loss": history.validation_loss[-1] if search else None,
+                }
+                if progress is not None and progress(report) is True:
+                    history.stopped = True
+                    break
+                if best is not None and epoch - best.epoch >= patience:
+                    break
+        except KeyboardInterrupt:
+            history.interrupted = True
+        finally:
+            if best is not None:
+                best.restore()
+            adam.release()
+            for layer in model.layers:
+                layer.fold_norm()
+    if proximal is not None:
+        proximal.keep_zeros()
+    history.best_epoch = best.epoch if best else history.epochs - 1 if history.epochs else None
     return history

@@ -61,13 +61,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 #ifndef FUZZ_ENGINE
 
 static const network_shape shapes[] = {
-    {"float", FT_OP_STANDARDIZE, 3, 0, 2, {4, 2}, {32, 32}, {0}, {0, 1}, FT_SOFTMAX, 1, 0, 0},
-    {"encoded", FT_OP_ENCODE_DENSE, 3, 0, 1, {2}, {32}, {0}, {1}, FT_LINEAR, 0, 0, 0},
-    {"int8", FT_OP_QUANTIZE, 4, 255, 2, {5, 1}, {8, 8}, {0}, {1, 0}, FT_SIGMOID, 1, 0, 0},
+    {"float", FT_OP_STANDARDIZE, 3, 0, 2, {4, 2}, {32, 32}, {0}, {0, 1}, FT_SOFTMAX, 1, 0, 0, 0, 0, 0},
+    {"encoded", FT_OP_ENCODE_DENSE, 3, 0, 1, {2}, {32}, {0}, {1}, FT_LINEAR, 0, 0, 0, 0, 0, 0},
+    {"int8", FT_OP_QUANTIZE, 4, 255, 2, {5, 1}, {8, 8}, {0}, {1, 0}, FT_SIGMOID, 1, 0, 0, 0, 0, 0},
     {"int4", FT_OP_ENCODE_DENSE, 3, 127, 3, {35, 5, 1}, {4, 4, 8}, {0, 32, 0}, {0, 0, 1},
-     FT_SIGMOID, 1, 0, 0},
+     FT_SIGMOID, 1, 0, 0, 0, 0, 0},
+    {"categories", FT_OP_ENCODE_DENSE, 4, 127, 2, {3, 1}, {8, 8}, {0}, {0}, FT_EXP, 0, 0, 0, 1, 0, 0},
+    {"embedded", FT_OP_ENCODE_DENSE, 4, 255, 2, {3, 1}, {8, 8}, {0}, {0}, FT_LINEAR, 0, 0, 0, 2, 0, 0},
+    {"embedded float", FT_OP_ENCODE_DENSE, 4, 0, 1, {2}, {32}, {0}, {0}, FT_LINEAR, 0, 0, 0, 2, 0, 0},
+    {"residual", FT_OP_ENCODE_DENSE, 2, 127, 4, {3, 3, 3, 1}, {8, 8, 8, 8}, {0}, {0}, FT_LINEAR, 0, 0,
+     0, 0, FT_TANH, 2},
+    {"residual float", FT_OP_STANDARDIZE, 2, 0, 4, {3, 3, 3, 1}, {32, 32, 32, 32}, {0}, {0},
+     FT_LINEAR, 0, 0, 0, 0, FT_GELU, 2},
     {"grouped", FT_OP_ENCODE_DENSE, 2, 127, 2, {66, 3}, {8, 4}, {0, 64}, {1, 1}, FT_SOFTMAX, 0, 0,
-     0},
+     0, 0, 0, 0},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, ROOM = 1 << 16 };
 

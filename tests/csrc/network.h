@@ -1,10 +1,12 @@
 /* Random models for the tests: described plainly, written to a file, and scored by a direct
- * calculation from docs/file-format.md that shares nothing with the core but the link. */
+ * calculation from docs/file-format.md that shares nothing with the core but the link
+ * and the activations. */
 #ifndef FT_TESTS_NETWORK_H
 #define FT_TESTS_NETWORK_H
 
 #include "check.h" /* first: it asks for POSIX */
 
+#include "activation.h"
 #include "build_file.h"
 #include "link.h"
 #include "model.h"
@@ -12,7 +14,7 @@
 
 #include <math.h>
 
-enum { MAX_LAYERS = 6, MAX_BINS_TESTED = 21 };
+enum { MAX_LAYERS = 6, MAX_BINS_TESTED = 21, MAX_CATEGORIES_TESTED = 9 };
 
 /* What to make. */
 typedef struct network_shape {
@@ -22,10 +24,13 @@ typedef struct network_shape {
     uint32_t amax; /* 0: a float model */
     uint32_t layers;
     uint32_t outputs[MAX_LAYERS], bits[MAX_LAYERS], group[MAX_LAYERS], storage[MAX_LAYERS];
-    uint32_t link; /* FT_LINEAR, FT_SIGMOID or FT_SOFTMAX */
+    uint32_t link; /* FT_LINEAR, FT_SIGMOID, FT_SOFTMAX or FT_EXP */
     uint32_t named;
     uint32_t weight_max; /* 0: the largest that bits allow */
     uint32_t last_relu;  /* float models: ReLU in the last layer too */
+    uint32_t categories; /* 1: some features of an encoder are categorical, 2: some embedded */
+    uint32_t activation; /* of the hidden layers: 0 for ReLU, FT_TANH to FT_LOGISTIC */
+    uint32_t residual;   /* hidden layers add an output of their width: the one before, the first */
 } network_shape;
 
 typedef struct network_layer {
@@ -33,6 +38,10 @@ typedef struct network_layer {
     float *weight; /* [n][k]: float, or integer values */
     uint8_t *scales;
     float *mult, *add; /* add is the bias of a float layer */
+    uint8_t *table;    /* of an integer layer with another activation than ReLU */
+    uint32_t activation;
+    int source;        /* the layer whose output it adds; -1 for none */
+    float factors[3];
 } network_layer;
 
 typedef struct network {
@@ -41,6 +50,11 @@ typedef struct network {
     int32_t *bins;
     float *edges;
     size_t edge_count;
+    int32_t *categories, *dims; /* [features]; as in the file, 0 where there are none */
+    float *values;              /* [features][MAX_CATEGORIES_TESTED]: what stands for them in x */
+    float *embedding;           /* one feature's rows after the other's */
+    size_t embedding_size;
+    uint8_t *joined;            /* of the columns: this one belongs to the term before it */
     network_layer layers[MAX_LAYERS];
 } network;
 
@@ -55,17 +69,53 @@ static inline float *random_floats(uint64_t *seed, size_t count, float low, floa
     return values;
 }
 
-/* Features without bins, with one, with many; with a fill and with a learnt missing column. */
+/* Whether the file gives the feature's categories as texts. */
+static inline int network_has_texts(uint32_t feature) { return feature % 4 == 3; }
+
+/* No category, one or more, as codes or as other numbers; returns the columns. */
+static inline uint32_t network_categorical(network *net, uint32_t j, uint64_t *seed) {
+    const uint32_t count = random_below(seed, MAX_CATEGORIES_TESTED + 1);
+    const uint32_t rows = count + 1 + (isnan(net->fill[j]) ? 1 : 0);
+    const int codes = network_has_texts(j) || random_below(seed, 2);
+    float value = random_float(seed, -3, 0);
+    for (uint32_t i = 0; i < count; i++, value += random_float(seed, 0.01f, 2))
+        net->values[j * MAX_CATEGORIES_TESTED + i] = codes ? (float)i : value;
+    net->categories[j] = (int32_t)count + 1;
+    if (net->shape.categories < 2 || random_below(seed, 2))
+        return rows;
+    net->dims[j] = 1 + (int32_t)random_below(seed, 5);
+    for (uint32_t i = 0; i < rows * (uint32_t)net->dims[j]; i++)
+        net->embedding[net->embedding_size++] =
+            net->shape.amax ? (float)random_below(seed, net->shape.amax + 1)
+                            : random_below(seed, 5) ? random_float(seed, -1, 1) : 0;
+    return (uint32_t)net->dims[j];
+}
+
+/* Features without bins, with one, with many, categorical ones; with a fill and with a learnt
+ * missing column. */
 static inline uint32_t network_encoder(network *net, uint64_t *seed) {
     const uint32_t features = net->shape.features;
     uint32_t width = 0;
-    net->bins = malloc(features * sizeof *net->bins);
+    net->bins = calloc(features, sizeof *net->bins);
     net->fill = malloc(features * sizeof *net->fill);
     net->edges = malloc(features * (MAX_BINS_TESTED + 1) * sizeof *net->edges);
+    net->categories = calloc(features, sizeof *net->categories);
+    net->dims = calloc(features, sizeof *net->dims);
+    net->values = malloc(features * MAX_CATEGORIES_TESTED * sizeof *net->values);
+    net->embedding = malloc(features * (MAX_CATEGORIES_TESTED + 2) * 5 * sizeof *net->embedding);
+    net->joined = calloc(features * (MAX_BINS_TESTED + 1), 1);
     for (uint32_t j = 0; j < features; j++) {
+        net->fill[j] = j % 3 == 1 ? NAN : random_float(seed, -3, 3);
+        if (net->shape.categories && j % 2) {
+            net->fill[j] = isnan(net->fill[j]) ? NAN : 0;
+            const uint32_t columns = network_categorical(net, j, seed);
+            if (net->dims[j])
+                memset(net->joined + width + 1, 1, columns - 1);
+            width += columns;
+            continue;
+        }
         const uint32_t bins = j % 7 == 5 ? 0 : j % 7 == 6 ? 1 : 2 + random_below(seed, 19);
         net->bins[j] = (int32_t)bins;
-        net->fill[j] = j % 3 == 1 ? NAN : random_float(seed, -3, 3);
         width += bins + (isnan(net->fill[j]) ? 1 : 0);
         float edge = random_float(seed, -4, -2);
         for (uint32_t t = 0; bins && t <= bins; t++) {
@@ -82,7 +132,20 @@ static inline void network_layer_new(network *net, uint32_t i, uint32_t k, uint6
     network_layer *l = &net->layers[i];
     *l = (network_layer){n, k, shape->bits[i], shape->group[i], shape->storage[i],
                          shape->amax ? !last : !last || shape->last_relu,
-                         .amax_in = shape->amax, .amax_out = last ? 0 : shape->amax};
+                         .amax_in = shape->amax, .amax_out = last ? 0 : shape->amax,
+                         .activation = last ? 0 : shape->activation, .source = -1};
+    if (l->activation)
+        l->relu = 0;
+    if (shape->amax && l->activation) {
+        l->table = malloc(256);
+        for (uint32_t j = 0; j < 256; j++)
+            l->table[j] = (uint8_t)random_below(seed, shape->amax + 1);
+    }
+    for (int source = (int)i - 1; shape->residual && !last && source >= 0; source--)
+        if (shape->outputs[source] == n && (l->source < 0 || (source == 0 && shape->residual == 2)))
+            l->source = source;
+    for (int j = 0; j < 3 && l->source >= 0; j++)
+        l->factors[j] = j < 2 ? random_float(seed, -0.2f, 1) : random_float(seed, -20, 20);
     const size_t count = (size_t)n * k, groups = l->group ? (k + l->group - 1) / l->group : 0;
     l->weight = random_floats(seed, count, -1, 1);
     if (l->bits != 32) {
@@ -136,11 +199,17 @@ static inline void network_free(network *net) {
     free(net->fill);
     free(net->bins);
     free(net->edges);
+    free(net->categories);
+    free(net->dims);
+    free(net->values);
+    free(net->embedding);
+    free(net->joined);
     for (uint32_t i = 0; i < net->shape.layers; i++) {
         free(net->layers[i].weight);
         free(net->layers[i].scales);
         free(net->layers[i].mult);
         free(net->layers[i].add);
+        free(net->layers[i].table);
     }
 }
 
@@ -202,11 +271,44 @@ static inline void network_add_names(file_builder *b, uint32_t features) {
     free(offsets);
 }
 
+/* The tensors of the encoding's categories. */
+static inline void network_add_categorical(file_builder *b, const char *name, const network *net) {
+    const uint32_t features = net->shape.features;
+    uint8_t *bytes = malloc(net->embedding_size + 1);
+    for (size_t i = 0; i < net->embedding_size; i++)
+        bytes[i] = (uint8_t)net->embedding[i];
+    network_add(b, name, "categories", FT_I32, features, 0, net->categories);
+    if (net->embedding_size) {
+        const int integer = net->shape.amax != 0;
+        network_add(b, name, "embedding_dims", FT_I32, features, 0, net->dims);
+        network_add(b, name, "embedding", integer ? FT_U8 : FT_F32, net->embedding_size, 0,
+                    integer ? (void *)bytes : net->embedding);
+    }
+    free(bytes);
+}
+
+static inline void network_add_categories(file_builder *b, const network *net, uint32_t j) {
+    char name[32], text[MAX_CATEGORIES_TESTED * 8];
+    int32_t offsets[MAX_CATEGORIES_TESTED + 1] = {0}, at = 0;
+    const int32_t count = net->categories[j] - 1;
+    if (network_has_texts(j)) {
+        for (int32_t i = 0; i < count; i++)
+            offsets[i + 1] = at += sprintf(text + at, i ? "ä%d" : "", i);
+        snprintf(name, sizeof name, "cat.%u.text", j);
+        file_add(b, name, FT_U8, (uint64_t)at, 0, text);
+        snprintf(name, sizeof name, "cat.%u.offsets", j);
+        file_add(b, name, FT_I32, (uint64_t)count + 1, 0, offsets);
+    } else {
+        snprintf(name, sizeof name, "cat.%u.values", j);
+        file_add(b, name, FT_F32, (uint64_t)count, 0, net->values + j * MAX_CATEGORIES_TESTED);
+    }
+}
+
 /* The tensors of the model; `b` holds them until file_builder_free. */
 static inline void network_tensors(const network *net, file_builder *b) {
     const network_shape *shape = &net->shape;
-    uint8_t ops[(MAX_LAYERS + 2) * 32] = {0};
-    uint32_t count = 0;
+    uint8_t ops[(3 * MAX_LAYERS + 2) * 32] = {0};
+    uint32_t count = 0, ends[MAX_LAYERS];
     b->count = 0;
     file_add(b, "ops", FT_U8, sizeof ops, 0, ops);
     if (shape->input != FT_OP_ENCODE_DENSE) {
@@ -230,6 +332,8 @@ static inline void network_tensors(const network *net, file_builder *b) {
             network_add(b, name, "bins", FT_I32, shape->features, 0, net->bins);
             network_add(b, name, "edges", FT_F32, net->edge_count, 0, net->edges);
             network_add(b, name, "fill", FT_F32, shape->features, 0, net->fill);
+            if (shape->categories)
+                network_add_categorical(b, name, net);
         }
         network_add_weight(b, name, l);
         if (l->group)
@@ -238,6 +342,26 @@ static inline void network_tensors(const network *net, file_builder *b) {
         if (l->bits != 32)
             network_add(b, name, "mult", FT_F32, l->n, 0, l->mult);
         network_add(b, name, l->bits == 32 ? "bias" : "add", FT_F32, l->n, 0, l->add);
+        file_record more = {.inputs = l->n, .outputs = l->n, .amax_in = l->amax_out,
+                            .amax_out = l->amax_out};
+        if (l->activation) {
+            more.kind = l->table ? FT_OP_TABLE : FT_OP_ACTIVATE;
+            more.tensor = l->table ? b->count : 0;
+            more.activation = l->table ? 0 : l->activation;
+            file_record_write(&more, ops + 32 * count++);
+            if (l->table)
+                network_add(b, name, "table", FT_U8, 256, 0, l->table);
+        }
+        if (l->source >= 0) {
+            more.kind = FT_OP_ADD;
+            more.tensor = l->amax_out ? b->count : 0;
+            more.activation = 0;
+            more.reserved = ends[l->source];
+            file_record_write(&more, ops + 32 * count++);
+            if (l->amax_out)
+                network_add(b, name, "residual", FT_F32, 3, 0, l->factors);
+        }
+        ends[i] = count - 1;
     }
     const uint32_t outputs = network_outputs(net);
     const file_record link = {.kind = FT_OP_LINK, .inputs = outputs, .outputs = outputs,
@@ -247,6 +371,9 @@ static inline void network_tensors(const network *net, file_builder *b) {
     b->tensors[0].shape[0] = b->tensors[0].size = 32 * count;
     if (shape->named)
         network_add_names(b, shape->features);
+    for (uint32_t j = 0; shape->categories && j < shape->features; j++)
+        if (net->categories[j])
+            network_add_categories(b, net, j);
     file_add(b, "info", FT_U8, 2, 0, "{}");
 }
 
@@ -265,12 +392,32 @@ static inline float network_clamp(float v, float amax) {
     return v < amax ? v : amax;
 }
 
+/* The columns of a categorical feature, whose embedding starts at *embedding; how many. */
+static inline int32_t network_encode_category(const network *net, uint32_t j, float x, float *v,
+                                              const float **embedding) {
+    const int32_t count = net->categories[j] - 1, dim = net->dims[j];
+    const int32_t rows = count + 1 + (isnan(net->fill[j]) ? 1 : 0);
+    int32_t row = isnan(x) ? rows - 1 : count;
+    for (int32_t i = 0; i < count; i++)
+        if (net->values[j * MAX_CATEGORIES_TESTED + (uint32_t)i] == x)
+            row = i;
+    for (int32_t i = 0; i < (dim ? dim : rows); i++)
+        v[i] = dim ? (*embedding)[row * dim + i]
+                   : i == row ? (float)(net->shape.amax ? net->shape.amax : 1) : 0;
+    *embedding += dim * rows;
+    return dim ? dim : rows;
+}
+
 /* The encoding of one row, one value a column. */
 static inline void network_encode(const network *net, const float *x, float *v) {
     const int integer = net->shape.amax != 0;
     const float amax = integer ? (float)net->shape.amax : 1;
-    const float *e = net->edges;
+    const float *e = net->edges, *embedding = net->embedding;
     for (uint32_t j = 0; j < net->shape.features; j++) {
+        if (net->categories[j]) {
+            v += network_encode_category(net, j, x[j], v, &embedding);
+            continue;
+        }
         const int32_t bins = net->bins[j];
         const int learnt = isnan(net->fill[j]), missing = learnt && isnan(x[j]);
         const float value = isnan(x[j]) ? net->fill[j] : x[j];
@@ -303,15 +450,21 @@ static inline void network_input(const network *net, const float *x, float *v) {
     }
 }
 
-static inline float network_output(const network_layer *l, uint32_t n, const float *v) {
+/* joined: of the columns, where some are embedded; NULL elsewhere. */
+static inline float network_output(const network_layer *l, uint32_t n, const float *v,
+                                   const uint8_t *joined) {
     const float *w = l->weight + (size_t)n * l->k;
     float y;
     if (l->bits == 32) {
         y = l->add[n];
         for (uint32_t k = 0; k < l->k; k++) {
-            if (v[k] == 0)
+            float product = v[k] * w[k];
+            if (v[k] == 0 && !(joined && k + 1 < l->k && joined[k + 1]))
                 continue;
-            const float product = v[k] * w[k];
+            for (; joined && k + 1 < l->k && joined[k + 1]; k++) {
+                const float more = v[k + 1] * w[k + 1];
+                product = product + more;
+            }
             y = y + product;
         }
     } else {
@@ -325,29 +478,44 @@ static inline float network_output(const network_layer *l, uint32_t n, const flo
         y = scaled + l->add[n];
     }
     if (l->amax_out)
-        return network_clamp(rintf(y), (float)l->amax_out);
+        y = network_clamp(rintf(y), (float)l->amax_out);
+    if (l->table)
+        y = l->table[(uint32_t)y];
+    else if (l->activation)
+        ft_activate(l->activation, 1, &y);
     return l->relu && !(y > 0) ? 0 : y;
+}
+
+/* A value with what the layer adds to it. */
+static inline float network_add_source(const network_layer *l, float y, float added) {
+    if (!l->amax_out)
+        return y + added;
+    const float own = y * l->factors[0], other = added * l->factors[1], sum = own + other;
+    return rintf(network_clamp(sum + l->factors[2], (float)l->amax_out));
 }
 
 /* The values before the link, of one row. */
 static inline void network_logits(const network *net, const float *x, float *z) {
     size_t room = network_outputs(net) + (size_t)net->shape.features * (MAX_BINS_TESTED + 1);
-    for (uint32_t i = 0; i < net->shape.layers; i++)
-        room += net->layers[i].n;
-    float *values = malloc(room * sizeof *values), *next = malloc(room * sizeof *next);
+    float *values = malloc(room * sizeof *values), *outputs[MAX_LAYERS];
     if (net->shape.input == FT_OP_ENCODE_DENSE)
         network_encode(net, x, values);
     else
         network_input(net, x, values);
     for (uint32_t i = 0; i < net->shape.layers; i++) {
         const network_layer *l = &net->layers[i];
-        for (uint32_t n = 0; n < l->n; n++)
-            next[n] = network_output(l, n, values);
-        memcpy(values, next, l->n * sizeof *next);
+        outputs[i] = malloc(l->n * sizeof **outputs);
+        for (uint32_t n = 0; n < l->n; n++) {
+            outputs[i][n] =
+                network_output(l, n, i ? outputs[i - 1] : values, i ? NULL : net->joined);
+            if (l->source >= 0)
+                outputs[i][n] = network_add_source(l, outputs[i][n], outputs[l->source][n]);
+        }
     }
-    memcpy(z, values, network_outputs(net) * sizeof *z);
+    memcpy(z, outputs[net->shape.layers - 1], network_outputs(net) * sizeof *z);
+    for (uint32_t i = 0; i < net->shape.layers; i++)
+        free(outputs[i]);
     free(values);
-    free(next);
 }
 
 static inline void network_scores(const network *net, const float *x, size_t rows, float *scores) {
@@ -358,7 +526,9 @@ static inline void network_scores(const network *net, const float *x, size_t row
         if (net->shape.link == FT_SOFTMAX)
             ft_softmax(z, n, scores);
         for (uint32_t j = 0; j < n && net->shape.link != FT_SOFTMAX; j++)
-            scores[j] = net->shape.link == FT_SIGMOID ? ft_sigmoid(z[j]) : z[j];
+            scores[j] = net->shape.link == FT_SIGMOID ? ft_sigmoid(z[j])
+                        : net->shape.link == FT_EXP   ? ft_exp(z[j])
+                                                      : z[j];
     }
     free(z);
 }
@@ -380,6 +550,10 @@ static inline float *network_rows(const network *net, size_t rows, uint64_t seed
             x[i] = random_below(&seed, 2) ? 1e30f : -1e30f;
         if (kind == 4 && encodes)
             x[i] = random_below(&seed, 2) ? INFINITY : -INFINITY;
+        const uint32_t j = (uint32_t)(i % features);
+        if (kind > 6 && net->categories && net->categories[j] > 1)
+            x[i] = net->values[j * MAX_CATEGORIES_TESTED +
+                               random_below(&seed, (uint32_t)net->categories[j] - 1)];
     }
     return x;
 }

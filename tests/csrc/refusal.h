@@ -6,11 +6,14 @@
 
 static const network_shape encoded = {"encoded int4 groups", FT_OP_ENCODE_DENSE, 9, 127, 3,
                                       {33, 17, 2}, {8, 4, 8}, {0, 32, 0}, {0}, FT_SOFTMAX,
-                                      1, 0, 0};
+                                      1, 0, 0, 0, 0, 0};
 static const network_shape sparse = {"sparse", FT_OP_QUANTIZE, 11, 255, 2, {9, 1}, {4, 8}, {0},
-                                     {1, 1}, FT_SIGMOID, 0, 0, 0};
+                                     {1, 1}, FT_SIGMOID, 0, 0, 0, 0, 0, 0};
 static const network_shape plain = {"float", FT_OP_STANDARDIZE, 5, 0, 2, {7, 1}, {32, 32}, {0},
-                                    {0, 1}, FT_LINEAR, 1, 0, 0};
+                                    {0, 1}, FT_LINEAR, 1, 0, 0, 0, 0, 0};
+
+static const network_shape categorical = {"categorical", FT_OP_ENCODE_DENSE, 16, 127, 2, {9, 1},
+                                          {8, 8}, {0}, {0}, FT_EXP, 0, 0, 0, 2, 0, 0};
 
 static file_builder builder; /* of the file at hand */
 

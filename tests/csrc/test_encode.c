@@ -67,7 +67,9 @@ static void layer_init(layer *l, uint64_t *seed, uint32_t features, uint32_t n, 
         l->mult[i] = 1e-5f + 1e-4f * uniform(seed);
         l->add[i] = random_below(seed, 5) ? 200.0f * uniform(seed) - 50.0f : -0.0f;
     }
-    l->spec = (ft_encoder_spec){features, l->bins, l->edges, edge_count, l->fill, amax};
+    l->spec = (ft_encoder_spec){
+        .features = features, .bins = l->bins, .edges = l->edges, .edge_count = edge_count,
+        .fill = l->fill, .amax = amax};
 }
 
 static void layer_free(layer *l) {
@@ -249,7 +251,8 @@ static void test_most_bins(const guarded *area) {
         memset(l.weights, 127 * sign, 9 * 258);
         l.mult = calloc(9, sizeof *l.mult);
         l.add = calloc(9, sizeof *l.add);
-        l.spec = (ft_encoder_spec){1, l.bins, l.edges, 259, l.fill, 255};
+        l.spec = (ft_encoder_spec){.features = 1, .bins = l.bins, .edges = l.edges,
+                                   .edge_count = 259, .fill = l.fill, .amax = 255};
         check_layer(&l, area, &seed);
         layer_free(&l);
     }
@@ -259,7 +262,8 @@ static void test_most_bins(const guarded *area) {
 static void check_refused(const char *what, uint32_t features, const int32_t *bins,
                           const float *edges, size_t edge_count, uint32_t feature) {
     const float fill[3] = {0.0f, 0.0f, 0.0f};
-    const ft_encoder_spec spec = {features, bins, edges, edge_count, fill, 127};
+    const ft_encoder_spec spec = {.features = features, .bins = bins, .edges = edges,
+                                  .edge_count = edge_count, .fill = fill, .amax = 127};
     const char *why = NULL;
     uint32_t at = 99;
     CHECK(ft_encoder_width(&spec, &why, &at) == 0, "%s is accepted", what);
@@ -270,7 +274,8 @@ static void test_refusals(void) {
     const int32_t two[] = {1, 2}, none[] = {0, 0}, negative[] = {1, -1}, many[] = {1, 259};
     const float good[] = {0, 1, 0, 1, 2};
     const float fill[] = {0, NAN};
-    const ft_encoder_spec accepted = {2, two, good, 5, fill, 127};
+    const ft_encoder_spec accepted = {.features = 2, .bins = two, .edges = good, .edge_count = 5,
+                                      .fill = fill, .amax = 127};
     const char *why = NULL;
     uint32_t at = 0;
     CHECK(ft_encoder_width(&accepted, &why, &at) == 4, "%s", why ? why : "");

@@ -113,7 +113,7 @@ static void expect_limit(const char *layer, float limit, const char *power) {
 
 static void test_output_limits(void) {
     const network_shape shape = {"two layers", FT_OP_QUANTIZE, 17, 127, 2, {2, 2}, {8, 8}, {0},
-                                 {0}, FT_LINEAR, 0, 0, 0};
+                                 {0}, FT_LINEAR, 0, 0, 0, 0, 0, 0};
     begin(&shape);
     expect_limit("dense0", 0x1p30f, "2^30");
     begin(&encoded);
@@ -124,7 +124,7 @@ static void test_output_limits(void) {
 static void test_int32_limit(void) {
     enum { K = 66312 }; /* 255 * 127 * 66312 = 2147513... is above, two fewer are below */
     network_shape shape = {"long", FT_OP_QUANTIZE, K, 255, 1, {2}, {8}, {0}, {0}, FT_LINEAR,
-                           0, 0, 0};
+                           0, 0, 0, 0, 0, 0};
     begin(&shape);
     set_float("dense0.mult", 0, 1e-9f);
     set_float("dense0.mult", 1, 1e-9f);
@@ -160,7 +160,7 @@ static void test_encoder_values(void) {
     expect("layer dense0, feature 0: ");
 
     const network_shape constant = {"constant", FT_OP_ENCODE_DENSE, 1, 127, 1, {2}, {8}, {0}, {0},
-                                    FT_LINEAR, 0, 0, 0};
+                                    FT_LINEAR, 0, 0, 0, 0, 0, 0};
     begin(&constant);
     set_u32("dense0.bins", 0, 0);
     file_find(&builder, "dense0.edges")->size = file_find(&builder, "dense0.edges")->shape[0] = 0;

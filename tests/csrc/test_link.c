@@ -1,4 +1,4 @@
-/* Sigmoid against long double on a sweep of floats (every one of them with the argument
+/* Sigmoid and exp against long double on a sweep of floats (every one of them with the argument
  * "full"), softmax against its definition. */
 #include "check.h"
 
@@ -78,6 +78,57 @@ static void test_sigmoid_values(void) {
     CHECK(ft_sigmoid(-104.0f) == 0.0f, "half the smallest subnormal rounds to 0");
 }
 
+/* Below float32's normal numbers the spacing is that of the smallest. */
+static void test_exp_sweep(uint32_t stride) {
+    const uint64_t count = 2 * ((uint64_t)LARGEST + 1);
+    double worst = 0;
+    float worst_at = 0, before = 0;
+    uint64_t decreasing = 0;
+    for (uint64_t rank = 0; rank < count; rank += stride) {
+        const float z = nth_float((uint32_t)rank), y = ft_exp(z);
+        decreasing += !(y >= before);
+        before = y;
+        const long double exact = expl((long double)z);
+        const float nearest = (float)exact;
+        double error;
+        if (isinf(nearest) || nearest == 0.0f) error = y == nearest ? 0 : INFINITY;
+        else error = (double)(fabsl((long double)y - exact) /
+                              ((long double)nextafterf(nearest, INFINITY) - nearest));
+        if (nearest == 3.402823466e+38f && y == nearest) error = 0; /* nothing above it */
+        if (error > worst) worst = error, worst_at = z;
+    }
+    printf("exp: at most %.4f ulp (at %.9g), stride %u\n", worst, (double)worst_at, stride);
+    CHECK(worst <= 1.0, "%g ulp at %.9g", worst, (double)worst_at);
+    CHECK(decreasing == 0, "%llu steps decrease", (unsigned long long)decreasing);
+}
+
+static void test_exp_seams(void) {
+    for (int n = -152; n < 130; n++) {
+        float z = (float)((n + 0.5) * 0.69314718055994530942);
+        for (int i = 0; i < 200; i++) z = nextafterf(z, -INFINITY);
+        float before = ft_exp(z);
+        int falls = 0;
+        for (int i = 0; i < 400; i++) {
+            z = nextafterf(z, INFINITY);
+            const float y = ft_exp(z);
+            falls += y < before;
+            before = y;
+        }
+        CHECK(falls == 0, "%d falls near %g", falls, (double)z);
+    }
+}
+
+static void test_exp_values(void) {
+    CHECK(ft_exp(0.0f) == 1.0f && ft_exp(-0.0f) == 1.0f, "zero");
+    CHECK(ft_exp(1.0f) == 2.7182818f, "%.9g", (double)ft_exp(1.0f));
+    CHECK(isinf(ft_exp(88.72284f)) && ft_exp(88.72284f) > 0, "just above the largest float");
+    CHECK(ft_exp(88.72283f) < INFINITY, "just below it");
+    CHECK(isinf(ft_exp(INFINITY)) && isinf(ft_exp(3e38f)), "infinity");
+    CHECK(ft_exp(-INFINITY) == 0.0f && ft_exp(-3e38f) == 0.0f, "-infinity");
+    CHECK(ft_exp(-103.9f) == 0x1p-149f && ft_exp(-104.0f) == 0.0f, "the smallest subnormal");
+    CHECK(isnan(ft_exp(NAN)), "NaN");
+}
+
 static void check_softmax(const float *z, size_t classes) {
     float p[64];
     ft_softmax(z, classes, p);
@@ -118,6 +169,9 @@ int main(int argc, char **argv) {
     test_sigmoid_values();
     test_sigmoid_seams();
     test_sigmoid_sweep(full ? 1 : 1021); /* a prime: no bit pattern is skipped every time */
+    test_exp_values();
+    test_exp_seams();
+    test_exp_sweep(full ? 1 : 1021);
     test_softmax();
     return check_report();
 }

@@ -97,11 +97,11 @@ static void check_warm_calls(const network_shape *shape) {
 
 int main(void) {
     static const network_shape shapes[] = {
-        {"float", FT_OP_STANDARDIZE, 3, 0, 2, {4, 2}, {32, 32}, {0}, {0, 1}, FT_SOFTMAX, 1, 0, 0},
-        {"encoded", FT_OP_ENCODE_DENSE, 3, 0, 1, {2}, {32}, {0}, {1}, FT_LINEAR, 0, 0, 0},
+        {"float", FT_OP_STANDARDIZE, 3, 0, 2, {4, 2}, {32, 32}, {0}, {0, 1}, FT_SOFTMAX, 1, 0, 0, 0, 0, 0},
+        {"encoded", FT_OP_ENCODE_DENSE, 3, 0, 1, {2}, {32}, {0}, {1}, FT_LINEAR, 0, 0, 0, 0, 0, 0},
         {"int4", FT_OP_ENCODE_DENSE, 3, 127, 3, {35, 5, 1}, {4, 4, 8}, {0, 32, 0}, {0, 1, 1},
-         FT_SIGMOID, 1, 0, 0},
-        {"workspace", FT_OP_QUANTIZE, 3, 127, 2, {20000, 2}, {8, 8}, {0}, {0}, FT_LINEAR, 1, 0, 0},
+         FT_SIGMOID, 1, 0, 0, 0, 0, 0},
+        {"workspace", FT_OP_QUANTIZE, 3, 127, 2, {20000, 2}, {8, 8}, {0}, {0}, FT_LINEAR, 1, 0, 0, 0, 0, 0},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         check_model(&shapes[i]);

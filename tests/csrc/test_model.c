@@ -106,7 +106,7 @@ static void test_missing(void) {
 /* A NaN score, which only overflow of a float model can give, has one bit pattern. */
 static void test_nan_scores(void) {
     const network_shape shape = {"overflow", STANDARDIZE, 2, 0, 1, {1}, {32}, {0},
-                                 {0}, FT_LINEAR, 0, 0, 0};
+                                 {0}, FT_LINEAR, 0, 0, 0, 0, 0, 0};
     network net = network_new(&shape, 1);
     net.layers[0].weight[0] = 3e38f;
     net.layers[0].weight[1] = -3e38f;
@@ -190,7 +190,7 @@ static void test_infinities(void) {
 /* A name of 301 bytes is cut to whole characters. */
 static void test_long_name(void) {
     const network_shape shape = {"long name", STANDARDIZE, 1, 0, 1, {1}, {32}, {0},
-                                 {0}, FT_LINEAR, 0, 0, 0};
+                                 {0}, FT_LINEAR, 0, 0, 0, 0, 0, 0};
     network net = network_new(&shape, 1);
     file_builder b;
     network_tensors(&net, &b);
@@ -231,10 +231,12 @@ static void test_description(void) {
         ft_model *model = open_network(&net);
         const uint32_t first = net.shape.input == ENCODE ? 0 : 1;
         size_t bytes = 0;
-        CHECK(model->ops_count == net.shape.layers + first + 1, "%u operations", model->ops_count);
+        uint32_t at = first;
         for (uint32_t i = 0; i < net.shape.layers; i++) {
-            const ft_op *op = &model->ops[first + i];
             const network_layer *l = &net.layers[i];
+            const ft_op *op = &model->ops[at++];
+            for (int more = !!l->activation + (l->source >= 0); more > 0; more--)
+                CHECK(ft_is_in_place(&model->ops[at++]), "%s", net.shape.what);
             char name[16];
             snprintf(name, sizeof name, "dense%u", i);
             CHECK(!strcmp(op->name, name), "'%s'", op->name);
@@ -248,6 +250,7 @@ static void test_description(void) {
             }
             bytes += op->dense.bytes + op->dense_f32.bytes + op->encoded.bytes;
         }
+        CHECK(model->ops_count == at + 1, "%u operations", model->ops_count);
         CHECK(bytes > 0 && model->nbytes > bytes && model->nbytes < 2 * bytes + 100000,
               "%s: %zu bytes in memory, %zu of weights", net.shape.what, model->nbytes, bytes);
         for (uint32_t j = 0; j < net.shape.features; j++)

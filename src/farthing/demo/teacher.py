@@ -22,12 +22,13 @@ PARAMETERS = {
 }
 
 
-def train_teacher(X, y, fit, search, *, trees: int | None = None, seed: int = 0):
+def train_teacher(X, y, fit, search, *, trees: int | None = None, seed: int = 0, **more):
     """A LightGBM booster: early stopping on the search part, then refitted on fit + search
-    at its best iteration. With `trees` given, so many, without early stopping."""
+    at its best iteration. With `trees` given, so many, without early stopping. more: further
+    parameters of LightGBM."""
     import lightgbm
 
-    parameters = {**PARAMETERS, "seed": seed}
+    parameters = {**PARAMETERS, "seed": seed, **more}
     if trees is None:
         training = lightgbm.Dataset(X[fit], y[fit])
         watched = lightgbm.Dataset(X[search], y[search], reference=training)

@@ -1,0 +1,462 @@
+"""How an estimator fits: the table, its parts, the network, training, recalibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from farthing._validate import FarthingError, check_choice, check_integer, check_number
+from farthing.activations import ACTIVATIONS
+from farthing.base import Estimator
+from farthing.encoding import PiecewiseLinearEncoder, Standardizer
+from farthing.model import Model
+from farthing.monotone import constrain, resolve_constraints
+from farthing.penalties import Penalty
+from farthing.tables import (
+    as_groups,
+    as_matrix,
+    as_part,
+    as_weights,
+    at,
+    check_features,
+    learn_matrix,
+)
+from farthing.targets import Objective
+from farthing.training import SEARCH_MIN_ROWS, History, draw_seed, split_search, train
+
+__all__ = ["HeldOut", "Learner", "Table"]
+
+# What the runtime's prefix sums hold, and what the file format allows.
+MOST_BINS = 258
+MOST_NEURONS = 1 << 20
+# Where early stopping is asked for, ten rows to stop by are better than none.
+EARLY_STOPPING_MIN_ROWS = 100
+# Weight decay where a network is trained.
+AUTO_L2 = 0.2
+
+
+class Table(NamedTuple):
+    """A user's table as `fit` reads it: float32 rows, column names or None, and the kept
+    categories of every categorical feature by its index."""
+
+    rows: np.ndarray
+    names: tuple[str, ...] | None
+    categories: dict[int, list]
+
+
+class HeldOut(NamedTuple):
+    """The search part: float32 rows, the target that training watches, the known target
+    that recalibration fits, weights or None, and the recalibration where it is not that of
+    the estimator's own objective."""
+
+    rows: np.ndarray
+    target: np.ndarray
+    known: np.ndarray
+    weight: np.ndarray | None
+    refit: Callable | None = None
+
+
+class _Lesson(NamedTuple):
+    """What training sees: rows, target and weights or None; how many of the rows, the first
+    ones, choose the encoder's edges, and from which candidates, or None; the stratum of every
+    row, or None; and what then balances the level on these rows, or None."""
+
+    rows: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None
+    encode_first: int | None
+    candidates: dict | None
+    strata: np.ndarray | None
+    balance: Callable | None
+
+    def joined(self, other: HeldOut, strata: np.ndarray | None) -> _Lesson:
+        """With the rows of `other` before these."""
+        weight = None
+        if self.weight is not None or other.weight is not None:
+            parts = ((other.weight, other.rows), (self.weight, self.rows))
+            weight = np.concatenate([np.ones(len(r)) if w is None else w for w, r in parts])
+        known = strata is not None and self.strata is not None
+        first = self.encode_first
+        return _Lesson(
+            np.concatenate([other.rows, self.rows]),
+            np.concatenate([other.target, self.target]),
+            weight,
+            None if first is None else first + len(other.rows),
+            self.candidates,
+            np.concatenate([strata, self.strata]) if known else None,
+            self.balance,
+        )
+
+
+class Learner(Estimator):
+    """An estimator that fits a network; the subclass says what y means."""
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.hidden, (tuple, list)):
+            raise TypeError(
+                f"hidden must be a tuple of widths such as (64, 32) or (), got {self.hidden!r}"
+            )
+        widths = {f"hidden[{i}]": width for i, width in enumerate(self.hidden)}
+        check_integer(1, MOST_NEURONS, **widths)
+        check_choice(("piecewise_linear", None), encoder=self.encoder)
+        check_choice(tuple(a for a in ACTIVATIONS if a != "linear"), activation=self.activation)
+        check_choice(("quantile", "teacher"), edges=self.edges)
+        check_choice(("auto", True, False), early_stopping=self.early_stopping)
+        for name in ("batch_norm", "residual", "refit", "warm_start", "calibrate"):
+            check_choice((True, False), **{name: getattr(self, name)})
+        if self.callback is not None and not callable(self.callback):
+            raise TypeError(f"callback must be callable or None, got {self.callback!r}")
+        check_integer(1, MOST_BINS, n_bins=self.n_bins)
+        check_integer(1, min_frequency=self.min_frequency)
+        check_integer(1, max_epochs=self.max_epochs, patience=self.patience)
+        check_integer(1, also=("auto",), batch_size=self.batch_size)
+        check_number("(0, inf)", also=("auto",), learning_rate=self.learning_rate)
+        check_number("[0, inf)", also=("auto",), l2=self.l2)
+        check_number("[0, 1)", dropout=self.dropout)
+        penalty = self._penalty()
+        constrained = self.monotone_constraints
+        if constrained and (self.batch_norm or self.residual):
+            raise FarthingError(
+                "monotone_constraints need batch_norm=False and residual=False, "
+                f"got {self.batch_norm!r} and {self.residual!r}"
+            )
+        if penalty and self.batch_norm:
+            raise FarthingError(
+                "l1 and group_l1 need batch_norm=False, which undoes the scale of weights, got True"
+            )
+
+    def _penalty(self) -> Penalty:
+        return Penalty(l1=self.l1, group_l1=self.group_l1)
+
+    # ---- what y means: for the subclass to say ---------------------------------------------
+
+    def _objective(self) -> Objective:
+        """The rules of the target, as the parameters and the classes now ask."""
+        raise NotImplementedError
+
+    def _coded(self, y, n: int, argument: str) -> np.ndarray:
+        """y as the objective's target, checked."""
+        raise NotImplementedError
+
+    def _strata(self, target: np.ndarray) -> np.ndarray | None:
+        """What a split keeps the shares of, (n,), from a coded target."""
+        return self._objective().strata(target)
+
+    def _class_weighted(self, target, weight) -> tuple[np.ndarray, np.ndarray | None]:
+        """Target and weight under which the loss counts by class."""
+        return target, weight
+
+    def _shift_prior(self, model: Model, sign: int) -> None:
+        """sign -1 takes from the output what counting by class has added, +1 adds it."""
+
+    def _solves(self, n_features: int) -> bool:
+        """Whether so many features are solved for rather than trained on."""
+        return False
+
+    def _solve(self, model: Model, rows, target, weight) -> History:
+        """Sets the one layer of `model` to the optimum."""
+        raise NotImplementedError
+
+    # ---- tables ----------------------------------------------------------------------------
+
+    def _learn_table(self, X, sample_weight=None) -> Table:
+        """`X` for fitting, with the categories it has; two rows or more, in the words that
+        scikit-learn looks for."""
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        if weight is not None:
+            weight = as_weights(weight, len(weight)) if weight.ndim == 1 else None
+        table = Table(
+            *learn_matrix(
+                X,
+                self.categorical_features,
+                min_frequency=self.min_frequency,
+                sample_weight=weight,
+            )
+        )
+        n = len(table.rows)
+        if n < 2:
+            raise FarthingError(f"X must have 2 rows or more, got {n} sample(s) (n_samples={n})")
+        if table.categories and self.encoder is None:
+            raise FarthingError(
+                "categorical_features need encoder='piecewise_linear', got encoder=None"
+            )
+        check_features(table.rows, table.names)
+        self._directions(table, table.rows.shape[1])
+        return table
+
+    def _directions(self, table: Table, n_features: int) -> dict[int, int]:
+        return resolve_constraints(
+            self.monotone_constraints, n_features, table.names, tuple(table.categories)
+        )
+
+    def _held_out(self, part, table: Table, *, argument: str) -> HeldOut:
+        """An `eval_set` or `validation`, checked and coded."""
+        X, y, sample_weight = as_part(part, argument)
+        matrix, own = as_matrix(X, argument=argument, categories=table.categories)
+        names, n_features = table.names, table.rows.shape[1]
+        if names is not None and own is not None and own != names:
+            raise FarthingError(f"{argument} must have the columns of X, {names}, got {own}")
+        if matrix.shape[1] != n_features:
+            raise FarthingError(
+                f"{argument} must have {n_features} features, as X has, got {matrix.shape[1]}"
+            )
+        if len(matrix) == 0:
+            raise FarthingError(f"{argument} must have rows, got none")
+        check_features(matrix, names, argument=argument)
+        weight = as_weights(sample_weight, len(matrix), argument=f"sample_weight of {argument}")
+        known = self._coded(y, len(matrix), argument)
+        return HeldOut(matrix, known, known, weight)
+
+    def _split(self, n: int, known, groups, weight, seed) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the rows to fit on and of those to search on, as `early_stopping` asks.
+
+        known: a coded target, of which the shares of the classes are kept, or None.
+        """
+        strata = None if known is None else self._strata(known)
+        min_rows = EARLY_STOPPING_MIN_ROWS if self.early_stopping is True else SEARCH_MIN_ROWS
+        fit, search = split_search(n, strata, groups, seed, weight=weight, min_rows=min_rows)
+        return (np.arange(n), search[:0]) if self.early_stopping is False else (fit, search)
+
+    # ---- fitting ---------------------------------------------------------------------------
+
+    def _fit_table(self, table: Table, target, sample_weight, eval_set, groups) -> Learner:
+        """Fits to `target`, which the subclass has checked and coded, splitting off the search
+        part where no `eval_set` is given and the model is not solved for."""
+        n = len(table.rows)
+        weight = as_weights(sample_weight, n)
+        groups = as_groups(groups, n)
+        seed = draw_seed(self.random_state)
+        held_out = None
+        if eval_set is not None:
+            held_out = self._held_out(eval_set, table, argument="eval_set")
+        matrix = table.rows
+        if weight is not None and not weight.all():
+            # Rows of weight 0 count as absent: for batches, augmentation and the split too.
+            counted = np.flatnonzero(weight)
+            matrix, target = matrix[counted], target[counted]
+            weight, groups = weight[counted], at(groups, counted)
+        if self.edges == "teacher":
+            raise FarthingError("edges must be 'quantile' in fit, 'teacher' is for distill")
+        fit, search = slice(None), slice(0)
+        if self._solves(matrix.shape[1]):
+            held_out = None
+        elif held_out is None:
+            fit, search = self._split(len(matrix), target, groups, weight, seed)
+        if held_out is None:
+            held_out = HeldOut(matrix[search], target[search], target[search], at(weight, search))
+        return self._fit_rows(
+            matrix[fit],
+            target[fit],
+            at(weight, fit),
+            held_out,
+            table=table,
+            seed=seed,
+            strata=at(_labels(self._strata(target)), fit),
+        )
+
+    def _fit_rows(
+        self,
+        rows,
+        target,
+        weight,
+        held_out: HeldOut,
+        *,
+        table: Table,
+        seed: int,
+        objective: Objective | None = None,
+        loss=None,
+        encode_first: int | None = None,
+        candidates: dict | None = None,
+        strata=None,
+    ) -> Learner:
+        """Fits `model_` to float32 rows, stopping and recalibrating on `held_out`.
+
+        table: names and categories of the rows; objective: the target's rules, None for the
+        estimator's own, which recalibrate in any case unless `held_out` brings others; loss:
+        in place of the objective's; encode_first: only so many of the rows choose the
+        encoder's edges; candidates: for edges, by feature, in place of the rows; strata:
+        what every minibatch has its share of, (rows,) or None.
+        """
+        own = self._objective()
+        objective = objective or own
+        objective.check(target, weight)
+        search_rows = len(held_out.rows)
+        trained = loss is not None or not self._solves(rows.shape[1])
+        # Without a search part nothing calibrates but what counting by class has moved.
+        moved = bool(search_rows) or self._class_weighted(target, weight)[0] is not target
+        balance = objective.balance if self.calibrate and trained and moved else None
+        lesson = _Lesson(rows, target, weight, encode_first, candidates, strata, balance)
+        warm = self._warm_model(table, objective, rows.shape[1])
+        model, history = self._learn(lesson, held_out, table, objective, loss, seed, warm)
+        self._adopt(model, seed, table, lesson)
+        self.history_ = history
+        correction = None
+        if self.calibrate and search_rows:
+            score = self._scorer().predict(held_out.rows)
+            refit = held_out.refit or own.calibration
+            correction = refit(score, held_out.known, held_out.weight)
+        fitted_rows = encode_first or len(lesson.rows)
+        if self.refit and search_rows and history.best_epoch is not None:
+            lesson = lesson.joined(held_out, _labels(self._strata(held_out.target)))
+            epochs = history.best_epoch + 1
+            model, _ = self._learn(lesson, None, table, objective, loss, seed, warm, epochs)
+            self._adopt(model, seed, table, lesson)
+        if correction is not None:
+            model.rescale_output(*correction)
+            self._forget_scorer()
+        self.training_ = {"rows": fitted_rows, "search_rows": search_rows}
+        return self
+
+    def _adopt(self, model: Model, seed: int, table: Table, lesson: _Lesson) -> None:
+        """Installs `model`, its level balanced where the lesson asks for it."""
+        self._install(model, seed, table)
+        if lesson.balance is not None:
+            # The rows learnt from know the level better than a tenth of as many does.
+            score = self._scorer().predict(lesson.rows)
+            model.rescale_output(*lesson.balance(score, lesson.target, lesson.weight))
+            self._forget_scorer()
+
+    def _learn(
+        self,
+        lesson: _Lesson,
+        held_out: HeldOut | None,
+        table: Table,
+        objective: Objective,
+        loss,
+        seed: int,
+        warm: Model | None,
+        epochs: int | None = None,
+    ) -> tuple[Model, History]:
+        """A trained model, and how it went.
+
+        warm: what to start from, None for a new one; epochs: where to stop, on the way to
+        max_epochs.
+        """
+        rows, weight = lesson.rows, lesson.weight
+        if warm is None:
+            model = self._new_model(lesson, table, objective, seed)
+        else:
+            model = warm.copy()
+        target, weight = self._class_weighted(lesson.target, weight)
+        if loss is None and self._solves(rows.shape[1]):
+            history = self._solve(model, rows, target, weight)
+        else:
+            with objective.scaled(model, target, weight, fitted=warm is not None) as scaled:
+                if warm is None:
+                    directions = self._directions(table, rows.shape[1])
+                    constrain(model, directions, rows[: lesson.encode_first], seed)
+                validation = None
+                if held_out is not None and len(held_out.rows):
+                    watched, counts = self._class_weighted(held_out.target, held_out.weight)
+                    validation = (held_out.rows, scaled(watched), counts)
+                history = train(
+                    model,
+                    rows,
+                    scaled(target),
+                    loss=loss or objective.loss,
+                    sample_weight=weight,
+                    validation=validation,
+                    max_epochs=self.max_epochs,
+                    batch_size=self.batch_size,
+                    full_batch=len(rows) < SEARCH_MIN_ROWS,
+                    strata=lesson.strata,
+                    learning_rate=self.learning_rate,
+                    weight_decay=AUTO_L2 if self.l2 == "auto" else self.l2,
+                    penalty=self._penalty() or None,
+                    dropout=self.dropout,
+                    patience=self.patience,
+                    seed=seed,
+                    progress=self._progress(epochs),
+                )
+            _settle(model)
+        self._shift_prior(model, -1)
+        return model, history
+
+    def _progress(self, epochs: int | None) -> Callable[[dict], bool] | None:
+        """The user's callback, and an end after so many epochs."""
+        if self.callback is None and epochs is None:
+            return None
+
+        def told(report: dict) -> bool:
+            asked = self.callback(report) if self.callback is not None else False
+            return asked is True or (epochs is not None and report["epoch"] >= epochs)
+
+        return told
+
+    def _new_model(self, lesson: _Lesson, table: Table, objective: Objective, seed: int) -> Model:
+        own = slice(lesson.encode_first)
+        rows, weight = lesson.rows[own], at(lesson.weight, own)
+        if self.encoder is None:
+            encoder = Standardizer().fit(rows, weight, table.names)
+        else:
+            encoder = PiecewiseLinearEncoder(
+                self.n_bins,
+                candidates=lesson.candidates,
+                embedding_dim=self.embedding_dim,
+                seed=seed,
+            ).fit(rows, weight, table.names, table.categories)
+        return Model.build(
+            encoder,
+            self.hidden,
+            activation=self.activation,
+            batch_norm=self.batch_norm,
+            residual=self.residual,
+            n_outputs=objective.n_outputs,
+            link=objective.link,
+            feature_names=table.names,
+            seed=seed,
+        )
+
+    def _warm_model(self, table: Table, objective: Objective, n_features: int) -> Model | None:
+        """With `warm_start` a copy of ``model_``, edges and categories included, if there is one
+        and the data still fit it; else None."""
+        if not self.warm_start or not self.__sklearn_is_fitted__():
+            return None
+        self._orient()
+        model = self.model_.copy()
+        widths = tuple(layer.n_outputs for layer in model.layers)
+        facts = {
+            "float weights": (not model.is_quantized, True),
+            "the features": (model.n_features, n_features),
+            "the column names": (model.feature_names, table.names),
+            "the categories": (getattr(model.encoder, "categories_", {}), table.categories),
+            "the layers": (widths, (*self.hidden, objective.n_outputs)),
+            "the link": (model.link, objective.link),
+            "the monotone constraints": (self.monotone_, self._directions(table, n_features)),
+        }
+        for what, (has, wanted) in facts.items():
+            if has != wanted:
+                raise FarthingError(
+                    f"warm_start must go on with {what} of the fitted model, {has!r}, "
+                    f"got {wanted!r}; set warm_start=False to start again"
+                )
+        self._shift_prior(model, +1)
+        return model
+
+    def _install(self, model: Model, seed: int, table: Table) -> None:
+        self.model_ = model
+        self.random_state_ = seed
+        self.n_features_in_ = model.n_features
+        self.monotone_ = self._directions(table, model.n_features)
+        if table.names is not None:
+            self.feature_names_in_ = np.array(table.names, dtype=object)
+        else:
+            vars(self).pop("feature_names_in_", None)
+        self._forget_scorer()
+
+
+def _labels(strata: np.ndarray | None) -> np.ndarray | None:
+    """The strata of labels, which are whole, as integers."""
+    return None if strata is None else strata.astype(np.intp)
+
+
+def _settle(model: Model) -> None:
+    """Gives 'other' and missing rows of categories that no training row had a value."""
+    if not getattr(model.encoder, "categories_", None):
+        return
+    layer = model.layers[0]
+    model.encoder.settle_untrained(layer.weight)
+    if layer.mask is not None:
+        layer.mask |= layer.weight != 0

@@ -1,0 +1,155 @@
+"""Monotone networks: signs that the weights keep, and the weights that training starts from.
+
+Runje and Shankaranarayana, "Constrained Monotonic Neural Networks" (2023), with plain ReLU
+layers: every hidden unit u has a direction s_u, +1 or -1; the output has +1.  A weight from
+unit u to unit v has the sign s_u s_v, one from a column that rises with a feature of direction
+c the sign c s_v, one from a free feature any sign.  So s_u times unit u, and with it the
+output, never decreases in c times the feature.  A unit of direction +1 is convex, one of
+direction -1 acts as a concave one, -relu(-.), and one fed by units of the other direction,
+relu(b - sum), is bounded.  One hidden layer adds up convex and concave functions of sums over
+the features; joint effects that level off at both ends need the bounded units of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+
+import numpy as np
+
+from farthing._validate import FarthingError, check_choice
+from farthing.encoding import PiecewiseLinearEncoder, Standardizer
+from farthing.model import Model
+
+__all__ = ["constrain", "resolve_constraints"]
+
+ARGUMENT = "monotone_constraints"
+# Deviations over the sample that training starts from, of a hidden unit's sum and of the
+# output.  Adam moves every weight by about the learning rate a step: from small hidden weights
+# a unit of few positive weights finds its shape in fewer steps.
+HIDDEN_DEVIATION = 0.1
+OUTPUT_DEVIATION = 1.0
+SAMPLE_ROWS = 2048
+MONOTONE_ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
+
+
+def resolve_constraints(
+    constraints: Mapping[str | int, int] | None,
+    n_features: int,
+    names: Sequence[str] | None = None,
+    categorical: Sequence[int] = (),
+) -> dict[int, int]:
+    """{0-based feature: +1 or -1} from {name or index: +1, -1 or 0}; 0, like absence, is free.
+
+    categorical: indices of features whose values have no order.  FarthingError for a name or
+    index that is no feature, one feature named twice, another direction, or a direction on a
+    categorical feature; TypeError for another type.
+
+    >>> resolve_constraints({"late": 1, 2: -1, 0: 0}, 3, ("age", "late", "limit"))
+    {1: 1, 2: -1}
+    """
+    if constraints is None:
+        return {}
+    if not isinstance(constraints, Mapping):
+        raise TypeError(
+            f"{ARGUMENT} must be None or a dict of column names or indices to 1 or -1, "
+            f"got {constraints!r}"
+        )
+    directions: dict[int, int] = {}
+    for column, direction in constraints.items():
+        index = _feature(column, n_features, names)
+        check_choice((1, -1, 0), **{f"{ARGUMENT}[{column!r}]": direction})
+        if index in directions:
+            raise FarthingError(f"{ARGUMENT} must name a column once, got {column!r} twice")
+        if direction and index in categorical:
+            raise FarthingError(
+                f"{ARGUMENT}[{column!r}] must be 0 or absent: the column is categorical, and its "
+                f"values have no order, got {direction}"
+            )
+        directions[index] = int(direction)
+    return {index: direction for index, direction in sorted(directions.items()) if direction}
+
+
+def _feature(column: object, n_features: int, names: Sequence[str] | None) -> int:
+    if isinstance(column, str):
+        if names is None:
+            raise FarthingError(
+                f"{ARGUMENT} must use indices, 0 to {n_features - 1}, where the columns of X have "
+                f"no names, got {column!r}"
+            )
+        if column not in names:
+            raise FarthingError(f"{ARGUMENT} must name columns of X, {list(names)}, got {column!r}")
+        return list(names).index(column)
+    if isinstance(column, (bool, np.bool_)) or not isinstance(column, Integral):
+        raise TypeError(f"{ARGUMENT} must have column names or indices as keys, got {column!r}")
+    if not 0 <= column < n_features:
+        raise FarthingError(
+            f"{ARGUMENT} must have indices from 0 to {n_features - 1}, got {column!r}"
+        )
+    return int(column)
+
+
+def constrain(model: Model, directions: Mapping[int, int], rows, seed: int = 0) -> None:
+    """Gives an untrained model the signs that make it monotone, and weights that have them.
+
+    directions: {feature: +1 or -1}; without any the model stays as it is.  rows: raw training
+    rows (n, features), on a sample of which, drawn by `seed`, every unit gets one deviation
+    and mean 0, layer by layer (Mishkin & Matas 2016, "All you need is a good init"): all sums
+    of positive weights would otherwise start far from 0 and near each other.  The output keeps
+    its bias as its mean.
+
+    Of the weights as they were drawn those of the wrong sign become 0, so that units start
+    from different inputs.  FarthingError for a model of several outputs, or with activations
+    that rise and fall.
+    """
+    if not directions:
+        return
+    if model.n_outputs != 1:
+        raise FarthingError(
+            f"{ARGUMENT} must be None for a model of several outputs, got {dict(directions)}"
+        )
+    for layer in model.layers:
+        if layer.activation not in MONOTONE_ACTIVATIONS:
+            raise FarthingError(
+                f"{ARGUMENT} must be None with activation {layer.activation!r}, which is not "
+                f"monotone; allowed are {MONOTONE_ACTIVATIONS}"
+            )
+    inputs = np.zeros(model.layers[0].n_inputs, np.int8)
+    for feature, direction in directions.items():
+        inputs[_ordered_columns(model.encoder, feature)] = direction
+    for layer in model.layers:
+        hidden = layer is not model.layers[-1]
+        outputs = _unit_directions(layer.n_outputs) if hidden else np.ones(1, np.int8)
+        layer.sign = outputs[:, None] * inputs
+        drawn = layer.weight.copy()
+        layer.project()
+        empty = ~layer.weight.any(axis=1)
+        layer.weight[empty] = (np.abs(drawn) * layer.sign)[empty]
+        inputs = outputs
+    _scale(model, rows, seed)
+
+
+def _ordered_columns(encoder: PiecewiseLinearEncoder | Standardizer, feature: int):
+    """Columns of the encoding that rise with a feature: its bins, not those of missing values."""
+    if isinstance(encoder, Standardizer):
+        return feature
+    return np.flatnonzero(encoder._position_of_column == feature)
+
+
+def _unit_directions(n: int) -> np.ndarray:
+    """+1 and -1 in turn, int8 (n,): layers of one width agree, as a residual sum needs."""
+    return np.where(np.arange(n) % 2, -1, 1).astype(np.int8)
+
+
+def _scale(model: Model, rows, seed: int) -> None:
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:SAMPLE_ROWS]
+    x = model.encoder.expand(model.encoder.positions(rows[chosen]))
+    for layer in model.layers:
+        hidden = layer is not model.layers[-1]
+        z = x @ layer.weight.T
+        deviation = z.std(axis=0)
+        deviation[deviation == 0] = 1
+        factor = (HIDDEN_DEVIATION if hidden else OUTPUT_DEVIATION) / deviation
+        layer.weight *= factor[:, None].astype(np.float32)
+        layer.bias -= z.mean(axis=0) * factor
+        x, _ = layer.forward(x)
