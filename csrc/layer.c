@@ -52,6 +52,20 @@ ft_status ft_load_finite(ft_loader *loader, const ft_op *op, const char *part, u
     return status == FT_OK ? check_finite(op, part, *out, count) : status;
 }
 
+static ft_status load_frequencies(ft_loader *loader, ft_op *op) {
+    const size_t count = op->outputs / 2;
+    const ft_tensor *t = ft_load_tensor(loader, op->name, "frequencies", FT_F32, 2, op->inputs,
+                                        count / op->inputs);
+    if (!t)
+        return FT_ERR_FORMAT;
+    op->frequencies = ft_alloc(count, sizeof *op->frequencies);
+    if (!op->frequencies)
+        return ft_no_memory();
+    for (size_t i = 0; i < count; i++)
+        op->frequencies[i] = ft_read_f32(t->data + 4 * i);
+    return check_finite(op, "frequencies", op->frequencies, count);
+}
+
 static ft_status load_input(ft_loader *loader, ft_op *op) {
     const uint32_t n = op->inputs;
     ft_status status = ft_load_finite(loader, op, "shift", n, n, &op->shift);
@@ -59,7 +73,7 @@ static ft_status load_input(ft_loader *loader, ft_op *op) {
         status = ft_load_finite(loader, op, "scale", n, n, &op->scale);
     if (status == FT_OK)
         status = ft_load_finite(loader, op, "fill", n, n, &op->fill);
-    return status;
+    return status == FT_OK && op->kind == FT_OP_PERIODIC ? load_frequencies(loader, op) : status;
 }
 
 ft_status ft_check_reach(const ft_op *op, uint32_t n, ft_reach reach, float mult, float add) {
@@ -244,6 +258,7 @@ void ft_free_op(ft_op *op) {
     ft_free(op->shift);
     ft_free(op->scale);
     ft_free(op->fill);
+    ft_free(op->frequencies);
     ft_pack_free(&op->dense);
     ft_pack_f32_free(&op->dense_f32);
     ft_encoded_free(&op->encoded);

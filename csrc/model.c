@@ -15,8 +15,8 @@
 static size_t bytes_of(const ft_op *op) {
     const ft_encoder *e = &op->encoder;
     size_t floats = 0;
-    if (op->kind == FT_OP_STANDARDIZE || op->kind == FT_OP_QUANTIZE)
-        floats = 3 * (size_t)op->inputs;
+    if (ft_is_input(op))
+        floats = 3 * (size_t)op->inputs + (op->frequencies ? op->outputs / 2 : 0);
     else if (op->kind == FT_OP_ENCODE_DENSE)
         floats = op->inputs + 2 * (size_t)e->rows + 8 * (size_t)e->used +
                  2 * (size_t)op->encoded.n_padded + /* a bin is two, a feature eight */

@@ -16,7 +16,8 @@ typedef enum ft_kind {
     FT_OP_LINK = 5,
     FT_OP_TABLE = 6,
     FT_OP_ACTIVATE = 7,
-    FT_OP_ADD = 8
+    FT_OP_ADD = 8,
+    FT_OP_PERIODIC = 9
 } ft_kind;
 
 typedef enum ft_activation {
@@ -50,8 +51,9 @@ typedef struct ft_op {
     uint32_t stride;            /* bytes from one row of its output in scratch to the next */
     uint32_t area;              /* of scratch, where that lies */
     /* what the kind needs */
-    float *shift, *scale; /* standardize, quantize: [inputs] */
-    float *fill;          /* kinds 1, 2, 4: [inputs] what NaN stands for; NaN in kind 4: a
+    float *shift, *scale; /* kinds 1, 2, 9: [inputs] */
+    float *frequencies;   /* kind 9: [inputs][outputs / 2 / inputs] */
+    float *fill;          /* kinds 1, 2, 4, 9: [inputs] what NaN stands for; NaN in kind 4: a
                              learnt row stands for it */
     ft_packed dense;
     ft_packed_f32 dense_f32;
@@ -60,6 +62,12 @@ typedef struct ft_op {
     uint8_t *table;    /* FT_OP_TABLE: [256] */
     float residual[3]; /* FT_OP_ADD, integer: the factors of what it changes and adds; a term */
 } ft_op;
+
+/* Whether an operation only prepares the raw features. */
+static inline int ft_is_input(const ft_op *op) {
+    return op->kind == FT_OP_STANDARDIZE || op->kind == FT_OP_QUANTIZE ||
+           op->kind == FT_OP_PERIODIC;
+}
 
 /* Whether an operation changes the output of the one before it where that lies. */
 static inline int ft_is_in_place(const ft_op *op) {

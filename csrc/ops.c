@@ -56,7 +56,7 @@ static ft_status check_middle(entry e) {
                : refuse(e, "kind", kind, "3 here: 8 follows 3, 4, 6 or 7");
 }
 
-/* kind 4, or kind 1 or 2 and kind 3; any number of layers; kind 5. */
+/* kind 4, or kind 1, 2 or 9 and kind 3; any number of layers; kind 5. */
 static ft_status check_order(entry e) {
     const uint32_t kind = e.op->kind;
     if (e.index == e.count - 1)
@@ -65,8 +65,9 @@ static ft_status check_order(entry e) {
         return check_middle(e);
     if (kind == FT_OP_ENCODE_DENSE)
         return FT_OK;
-    if (kind != FT_OP_STANDARDIZE && kind != FT_OP_QUANTIZE)
-        return refuse(e, "kind", kind, "1 (standardize), 2 (quantize) or 4 (encode_dense) first");
+    if (!ft_is_input(e.op))
+        return refuse(e, "kind", kind,
+                      "1 (standardize), 2 (quantize), 4 (encode_dense) or 9 (periodic) first");
     return e.count > 2 ? FT_OK : refuse(e, "kind", kind, "followed by at least one dense layer");
 }
 
@@ -84,16 +85,20 @@ static ft_status check_unused(entry e, const field *fields, size_t count) {
 
 static ft_status check_input(entry e) {
     const ft_op *op = e.op;
-    if (op->outputs != op->inputs)
+    const bool is_periodic = op->kind == FT_OP_PERIODIC;
+    if (is_periodic && op->outputs % (2 * op->inputs))
+        return refuse(e, "outputs", op->outputs, "a multiple of twice the inputs");
+    if (!is_periodic && op->outputs != op->inputs)
         return refuse(e, "outputs", op->outputs, "as many as inputs");
-    if (op->kind == FT_OP_QUANTIZE && !is_amax(op->amax_out))
+    const bool is_integer = op->kind == FT_OP_QUANTIZE || (is_periodic && op->amax_out);
+    if (is_integer && !is_amax(op->amax_out))
         return refuse(e, "amax_out", op->amax_out, "127 or 255");
     const field unused[] = {{"bits", op->bits},
                             {"group_size", op->group_size},
                             {"activation", op->activation},
                             {"storage", op->storage},
                             {"amax_in", op->amax_in},
-                            {"amax_out", op->kind == FT_OP_QUANTIZE ? 0 : op->amax_out}};
+                            {"amax_out", is_integer ? 0 : op->amax_out}};
     return check_unused(e, unused, sizeof unused / sizeof *unused);
 }
 
@@ -219,19 +224,10 @@ static ft_status check_op(entry e) {
     const ft_status source = check_source(e);
     if (source != FT_OK)
         return source;
-    switch (op->kind) {
-    case FT_OP_STANDARDIZE:
-    case FT_OP_QUANTIZE:
-        return check_input(e);
-    case FT_OP_LINK:
-        return check_link(e);
-    case FT_OP_TABLE:
-    case FT_OP_ACTIVATE:
-    case FT_OP_ADD:
-        return check_in_place(e);
-    default:
-        return check_layer(e);
-    }
+    return ft_is_input(op)            ? check_input(e)
+           : ft_is_in_place(op)       ? check_in_place(e)
+           : op->kind == FT_OP_LINK   ? check_link(e)
+                                      : check_layer(e);
 }
 
 static void decode(const uint8_t *record, ft_op *op) {
@@ -255,7 +251,7 @@ static void name_ops(ft_model *model) {
         ft_op *op = &model->ops[i];
         if (is_layer(op))
             layers++;
-        if (op->kind == FT_OP_STANDARDIZE || op->kind == FT_OP_QUANTIZE)
+        if (ft_is_input(op))
             snprintf(op->name, sizeof op->name, "input");
         else if (op->kind != FT_OP_LINK && layers)
             snprintf(op->name, sizeof op->name, "dense%" PRIu32, layers - 1);

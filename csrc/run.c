@@ -3,6 +3,7 @@
 #include "activation.h"
 #include "env.h"
 #include "link.h"
+#include "periodic.h"
 
 #include <string.h>
 
@@ -43,6 +44,13 @@ static void run_op(const ft_model *model, const ft_op *op, size_t rows, const ch
         for (size_t i = 0; i < rows; i++)
             isa->scale(&scaler, store_of(op), (const float *)(in + i * in_stride),
                        out + i * op->stride);
+        break;
+    }
+    case FT_OP_PERIODIC: {
+        const ft_scaler scaler = {op->inputs, op->amax_out, op->shift, op->scale, op->fill};
+        for (size_t i = 0; i < rows; i++)
+            ft_periodic(&scaler, op->outputs / op->inputs / 2, op->frequencies,
+                        (const float *)(in + i * in_stride), out + i * op->stride);
         break;
     }
     case FT_OP_ENCODE_DENSE: {

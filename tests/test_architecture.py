@@ -22,7 +22,7 @@ GROUPS = [
     {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"}
     | {"thresholds"},
     {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling", "splitting"},
-    {"export", "monotone", "penalties", "scorer"},
+    {"export", "monotone", "parts", "penalties", "scorer"},
     {"targets", "training"},
     {"base", "kernels"},
     {"fitting"},

@@ -415,3 +415,46 @@ def test_integer_tables_and_residual(rng, amax):
     layers = scorer.describe()["layers"]
     assert [layer["activation"] for layer in layers] == ["table", "table", "linear"]
     assert [layer.get("adds") for layer in layers] == [None, "dense0", None]
+
+
+# ---- periodic inputs -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("amax", [0, 127, 255])
+def test_periodic_inputs(rng, amax):
+    features, m, bits = 2, 3, 8 if amax else 32
+    shift, scale, fill = (rng.uniform(0.5, 2, features).astype(np.float32) for _ in range(3))
+    frequencies = rng.normal(size=(features, m)).astype(np.float32)
+    width = 2 * m * features
+    tensors = [("shift", shift), ("scale", scale), ("fill", fill), ("frequencies", frequencies)]
+    tensors = [(f"input.{name}", tensor) for name, tensor in tensors]
+    if amax:
+        weight = rng.integers(-127, 128, (1, width)).astype(np.int8)
+        mult, add = np.full(1, 1e-3, np.float32), np.full(1, 0.5, np.float32)
+        tensors += [("dense0.weight", weight), ("dense0.mult", mult), ("dense0.add", add)]
+    else:
+        weight = rng.normal(size=(1, width)).astype(np.float32)
+        tensors += [("dense0.weight", weight), ("dense0.bias", np.zeros(1, np.float32))]
+    operations = [
+        files.record(9, inputs=features, outputs=width, tensor=1, amax_out=amax),
+        files.record(3, inputs=width, outputs=1, tensor=5, bits=bits, amax_in=amax),
+        files.record(5, inputs=1, outputs=1),
+    ]
+    info = {"critical": {"target": {"kind": "regression"}}}
+    scorer = farthing.Scorer(files.Parts(operations, tensors, info=info).dumps())
+    x = rng.normal(0, 5, size=(100, features)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    scaled = (np.where(np.isnan(x), fill, x) - shift) * scale
+    angle = 2 * np.pi * (scaled[:, :, None].astype(np.float64) * frequencies)
+    y = np.concatenate([np.sin(angle), np.cos(angle)], axis=2).reshape(len(x), -1)
+    if amax:
+        y = np.rint((y.astype(np.float32) + 1) * np.float32(amax / 2))
+        expected = (y @ weight[0].astype(np.float64)).astype(np.float32) * mult + add
+        np.testing.assert_array_equal(scorer.predict(x), expected)
+    else:
+        np.testing.assert_allclose(scorer.predict(x), y @ weight[0], atol=1e-5)
+    np.testing.assert_array_equal([scorer.predict(row) for row in x], scorer.predict(x))
+    assert scorer.describe()["input"] == "periodic"
+    assert scorer.describe()["median_for_missing"] == [0, 1]
+    with pytest.raises(ValueError, match="row 0, feature 1 is infinite"):
+        scorer.predict([1.0, np.inf])

@@ -45,6 +45,24 @@ def test_adam_is_the_algorithm_of_the_paper(rng):
         np.testing.assert_allclose(sizes[i], 0.01 / (root + 1e-8), rtol=1e-12)
 
 
+def test_tables_are_trained_with_the_layers(rng):
+    given, tables = layers(rng), {4: rng.normal(size=(5, 2)), 1: rng.normal(size=(3, 3))}
+    before = {key: table.copy() for key, table in tables.items()}
+    adam = Adam(given, weight_decay=0.5, tables=tables)
+    assert all(np.shares_memory(table, adam.parameters) for table in tables.values())
+    for own in adam.gradients:
+        for values in own.values():
+            values[:] = 0
+    adam.gradients[-1][4][2] = 3
+    adam.step(0.1)
+    adam.release()
+    assert np.array_equal(tables[1], before[1])
+    expected = before[4]
+    expected[2] -= 0.1
+    np.testing.assert_allclose(tables[4], expected, rtol=1e-7)
+    assert not any(np.shares_memory(table, adam.parameters) for table in tables.values())
+
+
 def test_many_parameters_go_through_in_pieces(monkeypatch, rng):
     results = []
     for chunk in (1 << 16, 4):

@@ -32,6 +32,7 @@ def gradients(
     rng: np.random.Generator | None = None,
     *,
     whole_units: bool = False,
+    input_columns: np.ndarray | None = None,
     scratch: list[Scratch] | None = None,
     out: list[dict[str, np.ndarray]] | None = None,
 ) -> tuple[float, list[dict[str, np.ndarray]]]:
@@ -40,8 +41,9 @@ def gradients(
     x: (rows, k), the encoded rows; target: (rows, outputs); weight: (rows,) or None;
     dropout: the share of hidden activations that is set to 0, drawn from ``rng`` (to 16 bits),
     while the others are scaled up (Srivastava et al., "Dropout", 2014); whole_units: the same
-    units in all rows.  scratch, out: one a layer, arrays to work in and to write the gradients
-    into.
+    units in all rows.  input_columns: of ``x``, the gradient by which is the first dict's
+    "input" (rows, columns).  scratch, out: one a layer, arrays to work in and to write the
+    gradients into.
     """
     last = len(layers) - 1
     scratch = [Scratch() for _ in layers] if scratch is None else scratch
@@ -57,7 +59,10 @@ def gradients(
     value, dy = loss(x, target, weight)
     result = [{}] * len(layers)
     for i in range(last, -1, -1):
-        dy, result[i] = backwards[i](dy, need_input=i > 0, out=None if out is None else out[i])
+        need_input = input_columns if i == 0 and input_columns is not None else i > 0
+        dy, result[i] = backwards[i](dy, need_input, None if out is None else out[i])
         if kept and i > 0:
             dy *= kept[i - 1]
+    if input_columns is not None:
+        result[0]["input"] = dy
     return value, result

@@ -460,4 +460,6 @@ def distill(
         loss=lesson.loss,
         encode_first=len(fit),
         candidates=candidates,
+        # As in fit; copies have no labels to be shared out by.
+        strata=None if copies or known is None else pupil._label_strata(known[fit]),
     )

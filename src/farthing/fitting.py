@@ -60,8 +60,8 @@ class HeldOut(NamedTuple):
 
 class _Lesson(NamedTuple):
     """What training sees: rows, target and weights or None; how many of the rows, the first
-    ones, choose the encoder's edges, and from which candidates, or None; the stratum of every
-    row, or None; and what then balances the level on these rows, or None."""
+    ones, choose the encoder's edges, and from which candidates, or None; and the stratum of
+    every row, or None."""
 
     rows: np.ndarray
     target: np.ndarray
@@ -69,7 +69,6 @@ class _Lesson(NamedTuple):
     encode_first: int | None
     candidates: dict | None
     strata: np.ndarray | None
-    balance: Callable | None
 
     def joined(self, other: HeldOut, strata: np.ndarray | None) -> _Lesson:
         """With the rows of `other` before these."""
@@ -86,7 +85,6 @@ class _Lesson(NamedTuple):
             None if first is None else first + len(other.rows),
             self.candidates,
             np.concatenate([strata, self.strata]) if known else None,
-            self.balance,
         )
 
 
@@ -143,6 +141,11 @@ class Learner(Estimator):
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         """What a split keeps the shares of, (n,), from a coded target."""
         return self._objective().strata(target)
+
+    def _label_strata(self, known: np.ndarray) -> np.ndarray | None:
+        """The stratum of every row by its label, integers, where y are labels."""
+        strata = self._strata(known)
+        return None if strata is None else strata.astype(np.intp)
 
     def _class_weighted(self, target, weight) -> tuple[np.ndarray, np.ndarray | None]:
         """Target and weight under which the loss counts by class."""
@@ -253,7 +256,7 @@ class Learner(Estimator):
             held_out,
             table=table,
             seed=seed,
-            strata=at(_labels(self._strata(target)), fit),
+            strata=at(self._label_strata(target), fit),
         )
 
     def _fit_rows(
@@ -282,41 +285,45 @@ class Learner(Estimator):
         own = self._objective()
         objective = objective or own
         objective.check(target, weight)
-        search_rows = len(held_out.rows)
-        trained = loss is not None or not self._solves(rows.shape[1])
-        # Without a search part nothing calibrates but what counting by class has moved.
-        moved = bool(search_rows) or self._class_weighted(target, weight)[0] is not target
-        balance = objective.balance if self.calibrate and trained and moved else None
-        lesson = _Lesson(rows, target, weight, encode_first, candidates, strata, balance)
+        lesson = _Lesson(rows, target, weight, encode_first, candidates, strata)
         warm = self._warm_model(table, objective, rows.shape[1])
         model, history = self._learn(lesson, held_out, table, objective, loss, seed, warm)
-        self._adopt(model, seed, table, lesson)
+        self._install(model, seed, table)
         self.history_ = history
-        correction = None
-        if self.calibrate and search_rows:
-            score = self._scorer().predict(held_out.rows)
+        search_rows = len(held_out.rows)
+        calibrated = self.calibrate and not (loss is None and self._solves(model.n_features))
+        if calibrated:
+            self._balance(objective, lesson, always=search_rows > 0)
+        correction = (1.0, 0.0)
+        if calibrated and search_rows:
             refit = held_out.refit or own.calibration
-            correction = refit(score, held_out.known, held_out.weight)
+            correction = self._rescale(refit, held_out.rows, held_out.known, held_out.weight)
         fitted_rows = encode_first or len(lesson.rows)
         if self.refit and search_rows and history.best_epoch is not None:
-            lesson = lesson.joined(held_out, _labels(self._strata(held_out.target)))
+            lesson = lesson.joined(held_out, self._label_strata(held_out.known))
             epochs = history.best_epoch + 1
             model, _ = self._learn(lesson, None, table, objective, loss, seed, warm, epochs)
-            self._adopt(model, seed, table, lesson)
-        if correction is not None:
+            self._install(model, seed, table)
+            if calibrated:
+                self._balance(objective, lesson, always=True)
             model.rescale_output(*correction)
             self._forget_scorer()
         self.training_ = {"rows": fitted_rows, "search_rows": search_rows}
         return self
 
-    def _adopt(self, model: Model, seed: int, table: Table, lesson: _Lesson) -> None:
-        """Installs `model`, its level balanced where the lesson asks for it."""
-        self._install(model, seed, table)
-        if lesson.balance is not None:
-            # The rows learnt from know the level better than a tenth of as many does.
-            score = self._scorer().predict(lesson.rows)
-            model.rescale_output(*lesson.balance(score, lesson.target, lesson.weight))
-            self._forget_scorer()
+    def _rescale(self, refit: Callable, rows, target, weight) -> tuple:
+        correction = refit(self._scorer().predict(rows), target, weight)
+        self.model_.rescale_output(*correction)
+        self._forget_scorer()
+        return correction
+
+    def _balance(self, objective: Objective, lesson: _Lesson, *, always: bool) -> None:
+        """Gives the level that the rows learnt from have: they know it better than a tenth of
+        as many does. Without such a tenth only counting by class calls for it."""
+        own = slice(lesson.encode_first)
+        target, weight = lesson.target[own], at(lesson.weight, own)
+        if always or self._class_weighted(target, weight)[0] is not target:
+            self._rescale(objective.balance, lesson.rows[own], target, weight)
 
     def _learn(
         self,
@@ -445,11 +452,6 @@ class Learner(Estimator):
         else:
             vars(self).pop("feature_names_in_", None)
         self._forget_scorer()
-
-
-def _labels(strata: np.ndarray | None) -> np.ndarray | None:
-    """The strata of labels, which are whole, as integers."""
-    return None if strata is None else strata.astype(np.intp)
 
 
 def _settle(model: Model) -> None:

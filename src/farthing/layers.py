@@ -187,10 +187,11 @@ class Dense:
 
         ``backward(dy, need_input=True, out=None)`` takes the gradient of the loss by the output
         and gives ``(dx, {"weight": (n, k), "bias": (n,)})``, ``dx`` None unless
-        ``need_input``; out: a dict of arrays to write the latter into.  With ``norm`` it is "gamma"
-        and "beta" instead of "bias".  The gradient of a masked weight is exactly 0.
-        It reads the weights and ``x`` as they are when it is called: call it before either
-        changes.  row_weight: (rows,), how much a row counts in the statistics of ``norm``.
+        ``need_input``, which may also name columns of ``x``; out: a dict of arrays to write
+        the latter into.  With ``norm`` it is "gamma" and "beta" instead of "bias".  The
+        gradient of a masked weight is exactly 0.  It reads the weights and ``x`` as they are when
+        it is called: call it before either changes.  row_weight: (rows,), how much a row counts
+        in the statistics of ``norm``.
         scratch: where output and gradients lie until the next call with it; ``x`` may be
         anything that ``@`` multiplies with arrays.
         """
@@ -244,6 +245,9 @@ class Dense:
             gradient["weight"] = _product(dz.T, x, target)
             if self.mask is not None:
                 gradient["weight"] *= self.mask
+            if isinstance(need_input, np.ndarray):
+                dx = dz @ weight[:, need_input]
+                return (dx + dy[:, need_input] if self.residual else dx), gradient
             if not need_input:
                 return None, gradient
             dx = np.matmul(dz, weight, out=new("dx", x.shape, dtype))

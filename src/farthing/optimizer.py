@@ -29,26 +29,45 @@ def one_cycle(step: int, total_steps: int, warmup: float = 0.1) -> float:
     return 0.5 * (1 + np.cos(np.pi * (step - rise) / (total_steps - rise)))
 
 
+def _read(owner, key) -> np.ndarray:
+    return owner[key] if isinstance(owner, dict) else getattr(owner, key)
+
+
+def _write(owner, key, array: np.ndarray) -> None:
+    if isinstance(owner, dict):
+        owner[key] = array
+    else:
+        setattr(owner, key, array)
+
+
 class Adam:
     """Adam with decoupled weight decay, in place, on the parameters of layers.
 
     The layers' arrays become views of one vector, ``parameters``, weights first;
     ``gradients`` (one dict a layer, by name) are views of another one: fill them before every
-    ``step``.  `release` gives the layers arrays of their own again.
+    ``step``.  `release` gives the layers arrays of their own again.  tables: arrays by key that
+    are trained with the layers, such as embeddings; their gradients are the last dict.
 
     Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015); Loshchilov and
-    Hutter, "Decoupled Weight Decay Regularization" (2019).  Biases and the parameters of a
-    normalisation do not decay.
+    Hutter, "Decoupled Weight Decay Regularization" (2019).  Biases, tables and the parameters of
+    a normalisation do not decay.
     """
 
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
-    def __init__(self, layers: list[Dense], weight_decay: float = 0.0):
+    def __init__(
+        self,
+        layers: list[Dense],
+        weight_decay: float = 0.0,
+        tables: dict[int, np.ndarray] | None = None,
+    ):
         self._layers, self._weight_decay, self._steps = layers, weight_decay, 0
-        holders = [(i, name) for i, layer in enumerate(layers) for name in layer.parameters()]
+        self._tables = tables or {}
+        places = self._places()
+        holders = [(i, name) for i, own in enumerate(places) for name in own]
         # Weights first: decay and masks need no look at the others.
         holders.sort(key=lambda holder: holder[1] != "weight")
-        sizes = [self._value(i, name).size for i, name in holders]
+        sizes = [_read(*places[i][name]).size for i, name in holders]
         bounds = np.cumsum([0, *sizes])
         self._slices = {
             holder: slice(start, end)
@@ -66,23 +85,26 @@ class Adam:
         self._moment_views = [self._views(self._mean), self._views(self._square)]
         self._adopt()
 
-    def _value(self, i: int, name: str) -> np.ndarray:
-        return getattr(*self._layers[i].parameters()[name])
+    def _places(self) -> list[dict]:
+        """Who holds what, by name: a dict a layer, and one of the tables."""
+        places: list[dict] = [layer.parameters() for layer in self._layers]
+        return [*places, {key: (self._tables, key) for key in self._tables}]
 
-    def _views(self, vector: np.ndarray) -> list[dict[str, np.ndarray]]:
-        views: list[dict[str, np.ndarray]] = [{} for _ in self._layers]
+    def _views(self, vector: np.ndarray) -> list[dict]:
+        places = self._places()
+        views: list[dict] = [{} for _ in places]
         for (i, name), part in self._slices.items():
-            views[i][name] = vector[part].reshape(self._value(i, name).shape)
+            views[i][name] = vector[part].reshape(_read(*places[i][name]).shape)
         return views
 
     def _adopt(self) -> None:
         """Takes over arrays that the layers were given from outside."""
-        for i, layer in enumerate(self._layers):
-            for name, (owner, attribute) in layer.parameters().items():
+        for i, own in enumerate(self._places()):
+            for name, (owner, key) in own.items():
                 view = self._parameter_views[i][name]
-                if getattr(owner, attribute) is not view:
-                    view[:] = getattr(owner, attribute)
-                    setattr(owner, attribute, view)
+                if _read(owner, key) is not view:
+                    view[:] = _read(owner, key)
+                    _write(owner, key, view)
 
     def step(self, learning_rate: float) -> None:
         """One update from ``gradients``."""
@@ -124,7 +146,8 @@ class Adam:
         np.divide(float(learning_rate * self._root), sizes, out=sizes)
         views = self._views(self._scratch)
         moments = self._moment_views[0]
-        return [view["weight"] for view in views], [view["weight"] for view in moments]
+        count = len(self._layers)
+        return [v["weight"] for v in views[:count]], [m["weight"] for m in moments[:count]]
 
     def apply_masks(self) -> None:
         """Sets masked weights and their moments to 0, so that they stay there."""
@@ -137,6 +160,6 @@ class Adam:
 
     def release(self) -> None:
         """Ends the training: the layers' arrays are their own."""
-        for layer in self._layers:
-            for owner, attribute in layer.parameters().values():
-                setattr(owner, attribute, getattr(owner, attribute).copy())
+        for own in self._places():
+            for owner, key in own.values():
+                _write(owner, key, _read(owner, key).copy())

@@ -20,7 +20,7 @@ _CHECKSUM = 8 + len('{"__metadata__":{"checksum":"')  # offset of its digits in 
 _ACTIVATIONS = {0: "linear", 1: "relu", 5: "tanh", 6: "gelu", 7: "silu", 8: "sigmoid"}
 _LINKS = {0: "identity", 2: "sigmoid", 3: "softmax", 4: "log"}
 _KINDS = {1: "standardize", 2: "quantize", 3: "dense", 4: "encode_dense", 5: "link"}
-_KINDS |= {6: "table", 7: "activate", 8: "add"}
+_KINDS |= {6: "table", 7: "activate", 8: "add", 9: "periodic"}
 _KIND_BEHIND = {
     "identity": "regression",
     "log": "regression",
@@ -82,36 +82,10 @@ class Scorer(_core.CoreScorer):
                 raise ValueError(
                     f"{argument} has a column {unknown[0]!r}, which is no feature of the model"
                 )
-        matrix, names = self._frame_matrix(x, names, argument)
+        matrix, names = tables.as_matrix(x, argument=argument, categories=self.categories)
         if self._names is None or names == self._names:
             return matrix
         return matrix[:, [names.index(name) for name in self._names]]
-
-    def _frame_matrix(
-        self, x: Any, names: tuple[str, ...], argument: str
-    ) -> tuple[np.ndarray, tuple[str, ...]]:
-        """A frame of the model's features as float32, and its column names."""
-        from farthing import tables
-
-        own = self._names or names
-        texts = {own[i]: i for i, *_ in self._categorical() if _are_texts(self._kept(i))}
-        columns = {name: _objects(x[name]) for name in names if name in texts}
-        columns = {name: cells for name, cells in columns.items() if _are_texts(cells)}
-        if not columns:
-            return tables.as_matrix(x, argument=argument)
-        import numpy as np
-
-        numbers = [name for name in names if name not in columns]
-        matrix = np.empty((tables.row_count(x), len(names)), np.float32)
-        if numbers:
-            select = x.select if hasattr(x, "select") else x.__getitem__
-            at = [names.index(name) for name in numbers]
-            matrix[:, at] = tables.as_matrix(select(numbers), argument=argument)[0]
-        for name, cells in columns.items():
-            codes = [self._code(texts[name], cell) for cell in cells]
-            coded = np.array(codes, object).reshape(-1, 1)
-            matrix[:, names.index(name)] = tables.as_matrix(coded, argument=argument)[0][:, 0]
-        return matrix, names
 
     def _labels(self, x: Any) -> list[str] | None:
         """Feature names that a pandas Series, such as one row of a frame, gives its values."""
@@ -235,6 +209,16 @@ class Scorer(_core.CoreScorer):
         """16 hexadecimal digits that identify the file: its checksum."""
         return self._data[_CHECKSUM : _CHECKSUM + 16].decode()
 
+    def certify_monotone(self) -> dict[str | int, bool]:
+        """Whether each monotone constraint that the file declares is proven by its weights.
+
+        {feature name or index: bool}, in the direction of `predict`.  ValueError where the
+        file declares none.
+        """
+        from farthing import certificate
+
+        return certificate.certify_monotone(self)
+
     def describe(self) -> dict[str, Any]:
         """What the model is made of, as a JSON-able dict.
 
@@ -276,19 +260,6 @@ class Scorer(_core.CoreScorer):
             f"<Scorer {self._target['kind']} {'-'.join(map(str, widths))}, "
             f"{len(self._data):,} bytes, id {self.model_id}>"
         )
-
-
-def _are_texts(values: list[Any]) -> bool:
-    return any(isinstance(value, str) for value in values)
-
-
-def _objects(column: Any) -> list[Any]:
-    """The cells of a frame's column as Python objects, None where they are missing."""
-    if hasattr(column, "isna"):  # pandas
-        missing = column.isna().tolist()
-        cells = zip(column.tolist(), missing, strict=True)
-        return [None if gone else cell for cell, gone in cells]
-    return column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
 
 
 def _layers(

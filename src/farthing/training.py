@@ -14,8 +14,9 @@ from farthing.layers import Scratch
 from farthing.losses import Loss, resolve_loss
 from farthing.model import Model
 from farthing.optimizer import Adam, one_cycle
+from farthing.parts import Feed, Part, embeddings
 from farthing.penalties import Penalty, Proximal
-from farthing.sampling import EncodedRows, Minibatches, auto_batch_size
+from farthing.sampling import Minibatches, auto_batch_size
 from farthing.splitting import SEARCH_MIN_ROWS, draw_seed, split_search
 
 __all__ = [
@@ -26,12 +27,8 @@ __all__ = [
     "train",
 ]
 
-# Full-batch training: 16 epochs are about a thousand steps.
-FULL_BATCH_STEPS = 64
 # With a penalty, what is zero in this last share of the steps stays zero, and the others settle.
 HELD_SHARE = 0.25
-# Rows of the search part that are expanded at a time.
-_SEARCH_ROWS = 2048
 
 
 @dataclass
@@ -56,57 +53,6 @@ class History:
         return len(self.train_loss)
 
 
-class _Part:
-    """Positions, target and weights (of mean 1, or None) of a part of the data."""
-
-    def __init__(
-        self, name: str, model: Model, X, target, weight, *, amax: int | None, columns: int | None
-    ):
-        dtype = model.layers[-1].weight.dtype
-        self.positions = model.encoder.positions(X, amax)
-        n = len(self)
-        if n == 0:
-            raise FarthingError(f"{name}: got no rows, allowed are 1 or more")
-        self.target = np.asarray(target, dtype=dtype).reshape(len(target), -1)
-        allowed = (n, columns or self.target.shape[1])
-        if self.target.shape != allowed:
-            raise FarthingError(
-                f"{name}: got targets of shape {np.shape(target)}, allowed is {allowed}, "
-                "or one dimension for one output"
-            )
-        if not np.isfinite(self.target).all():
-            raise FarthingError(f"{name}: got infinite or NaN targets, allowed are finite ones")
-        self.weight = None
-        if weight is not None:
-            weight = np.asarray(weight, dtype=np.float64)
-            if weight.shape != (n,):
-                raise FarthingError(f"{name}: weights have shape {weight.shape}, allowed is ({n},)")
-            if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-                raise FarthingError(
-                    f"{name}: got negative, infinite or NaN weights or only zeros, "
-                    "allowed are weights >= 0"
-                )
-            self.weight = (weight / weight.mean()).astype(dtype)
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def batch(self, rows) -> tuple[np.ndarray, np.ndarray | None]:
-        """Target and weight of some rows."""
-        return self.target[rows], None if self.weight is None else self.weight[rows]
-
-    def loss(self, model: Model, loss: Loss) -> float:
-        """Mean loss of ``model``, expanded a few rows at a time."""
-        total = 0.0
-        buffer = np.empty((min(len(self), _SEARCH_ROWS), model.encoder.width), np.float32)
-        for start in range(0, len(self), len(buffer)):
-            rows = slice(start, start + len(buffer))
-            positions = self.positions[rows]
-            z = model.forward_positions(positions, buffer[: len(positions)])
-            total += loss(z, *self.batch(rows))[0] * len(positions)
-        return total / len(self)
-
-
 class _Best:
     """The parameters of the best epoch so far."""
 
@@ -124,39 +70,81 @@ class _Best:
         self._adam.apply_masks()
 
 
-class _Feed:
-    """What a step sees: the encoded rows, target and weights of a minibatch, or of all rows."""
+class _Steps:
+    """The steps of a training of so many in total, an epoch at a time."""
 
-    def __init__(self, part: _Part, model: Model, batches: Minibatches | None, seed: int):
-        self._part, self._encoder, self._batches = part, model.encoder, batches
-        self.rng = np.random.Generator(np.random.PCG64(seed))
-        if batches is None:
-            self.steps = FULL_BATCH_STEPS
-            self._all = EncodedRows.expanded(model.encoder, part.positions)
-            return
-        self.steps = batches.steps
-        positions = part.positions
-        self._chosen = np.empty((batches.largest, positions.shape[1]), positions.dtype)
-        self._encoded = np.empty((batches.largest, model.encoder.width), np.float32)
+    def __init__(
+        self,
+        model: Model,
+        feed: Feed,
+        loss: Loss,
+        *,
+        total: int,
+        learning_rate: float,
+        weight_decay: float,
+        dropout: float,
+        penalty: Penalty | None,
+    ):
+        self._model, self._feed, self._loss, self._dropout = model, feed, loss, dropout
+        self._learning_rate, self._total, self._done = learning_rate, total, 0
+        self._scratch = [Scratch() for _ in model.layers]
+        self.proximal = Proximal(penalty, model) if penalty else None
+        self._held_from = round((1 - HELD_SHARE) * total) if penalty else total
+        self.adam = Adam(model.layers, weight_decay, feed.tables)
+        self.adam.apply_masks()
 
-    def epoch(self) -> Iterator[tuple]:
-        if self._batches is None:
-            for _ in range(self.steps):
-                yield self._all, self._part.target, self._part.weight
-            return
-        for rows in self._batches.epoch(self.rng):
-            chosen = self._chosen[: len(rows)]
-            np.take(self._part.positions, rows, axis=0, out=chosen, mode="clip")
-            yield (
-                self._encoder.expand(chosen, out=self._encoded[: len(rows)]),
-                *self._part.batch(rows),
-            )
+    @property
+    def settled_epoch(self) -> int:
+        """The first epoch all of whose steps hold the penalty's zeros; 0 without a penalty."""
+        return 0 if self.proximal is None else -(-self._held_from // self._feed.steps)
+
+    def epoch(self, on_step) -> float:
+        """Runs the next epoch; the mean loss of its rows."""
+        total = rows = 0
+        for batch in self._feed.epoch():
+            if on_step is not None:
+                on_step(self._done, self._total, self._model)
+                self.adam.apply_masks()
+            total += self._step(batch) * len(batch[1])
+            rows += len(batch[1])
+            self._done += 1
+        return total / rows
+
+    def _step(self, batch: tuple) -> float:
+        adam, feed, layers = self.adam, self._feed, self._model.layers
+        value, found = gradients(
+            layers,
+            *batch,
+            self._loss,
+            self._dropout,
+            feed.rng,
+            whole_units=feed.full_batch,
+            input_columns=feed.embedded_columns,
+            scratch=self._scratch,
+            out=adam.gradients,
+        )
+        if feed.tables:
+            feed.embedding_gradients(found[0]["input"], adam.gradients[-1])
+        rate = self._learning_rate * one_cycle(self._done, self._total)
+        adam.step(rate)
+        if self.proximal is not None:
+            step_sizes, directions = adam.metric(rate)
+            self.proximal.step(step_sizes, directions)
+            if self._done >= self._held_from:
+                self.proximal.hold(step_sizes)
+                adam.apply_masks()
+        for layer in layers:
+            if layer.sign is not None:
+                layer.project()
+        return value
 
 
 @contextmanager
 def _in_double(model: Model, wanted: bool) -> Iterator[None]:
     """Parameters in float64 inside, in the type they had afterwards."""
     kept = [layer.weight.dtype for layer in model.layers]
+    tables = embeddings(model.encoder)
+    types = {feature: table.dtype for feature, table in tables.items()}
     try:
         if wanted:
             for layer in model.layers:
@@ -165,6 +153,8 @@ def _in_double(model: Model, wanted: bool) -> Iterator[None]:
     finally:
         for layer, dtype in zip(model.layers, kept, strict=True):
             layer.astype(dtype)
+        for feature, dtype in types.items():
+            tables[feature] = tables[feature].astype(dtype, copy=False)
 
 
 def _auto_learning_rate(model: Model, full_batch: bool) -> float:
@@ -228,7 +218,8 @@ def train(
     progress: called after each epoch with a dict of epoch (1-based), max_epochs, loss and
     validation_loss (None without validation); if it returns True, training ends there.
 
-    Batch normalisation of the layers is folded into weights and biases at the end.  Ctrl-C ends
+    Embeddings of the encoder are trained with the layers, but not with ``input_amax``, where they
+    lie on its grid.  Batch normalisation is folded into weights and biases at the end.  Ctrl-C ends
     training with the best epoch so far and sets ``interrupted`` in the History.
     Raises FarthingError for shapes or values that do not fit and where the loss becomes
     infinite.
@@ -256,8 +247,8 @@ def train(
         learning_rate = _auto_learning_rate(model, full_batch)
     with _in_double(model, full_batch):
         form = {"amax": input_amax, "columns": columns}
-        part = _Part("X", model, X, target, sample_weight, **form)
-        search = None if validation is None else _Part("validation", model, *validation, **form)
+        part = Part("X", model, X, target, sample_weight, **form)
+        search = None if validation is None else Part("validation", model, *validation, **form)
         n = len(part)
         size = auto_batch_size(n) if batch_size == "auto" else batch_size
         batches = Minibatches(n, size, strata)
@@ -265,59 +256,33 @@ def train(
             raise FarthingError(
                 f"batch_size: got {size} with batch normalisation, whose statistics need 2 rows"
             )
-        feed = _Feed(part, model, None if full_batch else batches, seed)
-        total_steps = max_epochs * feed.steps
-        proximal = Proximal(penalty, model) if penalty else None
-        held_from = total_steps
-        if proximal is not None:
-            held_from = round((1 - HELD_SHARE) * total_steps)
-            min_epochs = max(min_epochs, -(-held_from // feed.steps))
-        scratch = [Scratch() for _ in model.layers]
-        adam = Adam(model.layers, weight_decay)
-        adam.apply_masks()
-        history, best, step = History(), None, 0
+        feed = Feed(part, model, None if full_batch else batches, seed, input_amax is None)
+        steps = _Steps(
+            model,
+            feed,
+            loss,
+            total=max_epochs * feed.steps,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            penalty=penalty,
+        )
+        min_epochs = max(min_epochs, steps.settled_epoch)
+        history, best = History(), None
         try:
             for epoch in range(max_epochs):
-                total = 0.0
-                for batch in feed.epoch():
-                    if on_step is not None:
-                        on_step(step, total_steps, model)
-                        adam.apply_masks()
-                    value, _ = gradients(
-                        model.layers,
-                        *batch,
-                        loss,
-                        dropout,
-                        feed.rng,
-                        whole_units=full_batch,
-                        scratch=scratch,
-                        out=adam.gradients,
-                    )
-                    rate = learning_rate * one_cycle(step, total_steps)
-                    adam.step(rate)
-                    if proximal is not None:
-                        step_sizes, directions = adam.metric(rate)
-                        proximal.step(step_sizes, directions)
-                        if step >= held_from:
-                            proximal.hold(step_sizes)
-                            adam.apply_masks()
-                    for layer in model.layers:
-                        if layer.sign is not None:
-                            layer.project()
-                    total += value * len(batch[1])
-                    step += 1
-                seen = len(part) * (FULL_BATCH_STEPS if full_batch else 1)
-                if not np.isfinite(total):
+                mean = steps.epoch(on_step)
+                if not np.isfinite(mean):
                     raise FarthingError(
                         f"learning_rate: got {learning_rate}, with which the loss became infinite "
                         f"in epoch {epoch + 1}; allowed is a smaller one"
                     )
-                history.train_loss.append(total / seen)
+                history.train_loss.append(mean)
                 if search is not None:
                     history.validation_loss.append(search.loss(model, loss))
                     now = history.validation_loss[-1]
                     if epoch >= min_epochs and (best is None or now < best.loss):
-                        best = _Best(epoch, now, model, adam)
+                        best = _Best(epoch, now, model, steps.adam)
                 report = {
                     "epoch": epoch + 1,
                     "max_epochs": max_epochs,
@@ -334,10 +299,11 @@ def train(
         finally:
             if best is not None:
                 best.restore()
-            adam.release()
+            steps.adam.release()
             for layer in model.layers:
                 layer.fold_norm()
-    if proximal is not None:
-        proximal.keep_zeros()
+    if steps.proximal is not None:
+        # In the final type, where the smallest numbers are zeros too.
+        steps.proximal.keep_zeros()
     history.best_epoch = best.epoch if best else history.epochs - 1 if history.epochs else None
     return history

@@ -73,6 +73,7 @@ static const network_shape shapes[] = {
      0, 0, FT_TANH, 2},
     {"residual float", FT_OP_STANDARDIZE, 2, 0, 4, {3, 3, 3, 1}, {32, 32, 32, 32}, {0}, {0},
      FT_LINEAR, 0, 0, 0, 0, FT_GELU, 2},
+    {"periodic", FT_OP_PERIODIC, 2, 0, 1, {2}, {32}, {0}, {0}, FT_LINEAR, 0, 0, 0, 0, 0, 0},
     {"grouped", FT_OP_ENCODE_DENSE, 2, 127, 2, {66, 3}, {8, 4}, {0, 64}, {1, 1}, FT_SOFTMAX, 0, 0,
      0, 0, 0, 0},
 };

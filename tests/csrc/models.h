@@ -4,7 +4,10 @@
 
 #include "network.h"
 
-enum { STANDARDIZE = FT_OP_STANDARDIZE, QUANTIZE = FT_OP_QUANTIZE, ENCODE = FT_OP_ENCODE_DENSE };
+enum {
+    STANDARDIZE = FT_OP_STANDARDIZE, QUANTIZE = FT_OP_QUANTIZE, ENCODE = FT_OP_ENCODE_DENSE,
+    PERIODIC = FT_OP_PERIODIC
+};
 
 /* what, input, features, amax, layers; of every layer outputs, bits, group size, storage; link,
  * named, largest weight (0: any), ReLU in the last float layer, categories,
@@ -52,6 +55,10 @@ static const network_shape shapes[] = {
      FT_TANH, 0},
     {"integer table, residual from afar, u8", ENCODE, 12, 255, 6, {35, 35, 20, 20, 35, 2},
      {8, 8, 8, 8, 8, 8}, {0}, {0}, FT_SOFTMAX, 1, 0, 0, 2, FT_GELU, 2},
+    {"periodic", PERIODIC, 5, 0, 2, {20, 1}, {32, 32}, {0}, {0}, FT_SIGMOID, 1, 0, 0, 0, 0, 0},
+    {"periodic, int8", PERIODIC, 9, 127, 2, {32, 3}, {8, 8}, {0}, {0}, FT_LINEAR, 0, 0, 0, 0, 0, 0},
+    {"periodic, u8", PERIODIC, 2, 255, 2, {12, 1}, {8, 4}, {0}, {0}, FT_LINEAR, 0, 0, 0,
+     0, 0, 0},
     {"workspace, residual", STANDARDIZE, 3, 0, 3, {2400, 2400, 1}, {32, 32, 32}, {0}, {1, 1, 0},
      FT_LINEAR, 0, 0, 0, 0, 0, 1},
     {"workspace, float", STANDARDIZE, 7, 0, 2, {4000, 1}, {32, 32}, {0}, {0}, FT_LINEAR, 0, 0, 0, 0, 0, 0},

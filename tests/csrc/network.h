@@ -14,12 +14,12 @@
 
 #include <math.h>
 
-enum { MAX_LAYERS = 6, MAX_BINS_TESTED = 21, MAX_CATEGORIES_TESTED = 9 };
+enum { FREQUENCIES = 3, MAX_LAYERS = 6, MAX_BINS_TESTED = 21, MAX_CATEGORIES_TESTED = 9 };
 
 /* What to make. */
 typedef struct network_shape {
     const char *what;
-    uint32_t input; /* FT_OP_STANDARDIZE, FT_OP_QUANTIZE or FT_OP_ENCODE_DENSE */
+    uint32_t input; /* FT_OP_STANDARDIZE, FT_OP_QUANTIZE, FT_OP_ENCODE_DENSE or FT_OP_PERIODIC */
     uint32_t features;
     uint32_t amax; /* 0: a float model */
     uint32_t layers;
@@ -47,6 +47,7 @@ typedef struct network_layer {
 typedef struct network {
     network_shape shape;
     float *shift, *scale, *fill; /* [features]; fill of an encoder too */
+    float *frequencies;          /* [features][FREQUENCIES] */
     int32_t *bins;
     float *edges;
     size_t edge_count;
@@ -186,6 +187,10 @@ static inline network network_new(const network_shape *shape, uint64_t seed) {
         net.scale = random_floats(&seed, k, top / 4, top / 3);
         net.fill = random_floats(&seed, k, -2, 2);
     }
+    if (shape->input == FT_OP_PERIODIC) {
+        net.frequencies = random_floats(&seed, k * FREQUENCIES, -2, 2);
+        k *= 2 * FREQUENCIES;
+    }
     for (uint32_t i = 0; i < shape->layers; i++) {
         network_layer_new(&net, i, k, &seed);
         k = shape->outputs[i];
@@ -197,6 +202,7 @@ static inline void network_free(network *net) {
     free(net->shift);
     free(net->scale);
     free(net->fill);
+    free(net->frequencies);
     free(net->bins);
     free(net->edges);
     free(net->categories);
@@ -313,11 +319,14 @@ static inline void network_tensors(const network *net, file_builder *b) {
     file_add(b, "ops", FT_U8, sizeof ops, 0, ops);
     if (shape->input != FT_OP_ENCODE_DENSE) {
         const file_record r = {.kind = shape->input, .inputs = shape->features,
-                               .outputs = shape->features, .tensor = 1, .amax_out = shape->amax};
+                               .outputs = net->layers[0].k, .tensor = 1, .amax_out = shape->amax};
         file_record_write(&r, ops + 32 * count++);
         file_add(b, "input.shift", FT_F32, shape->features, 0, net->shift);
         file_add(b, "input.scale", FT_F32, shape->features, 0, net->scale);
         file_add(b, "input.fill", FT_F32, shape->features, 0, net->fill);
+        if (net->frequencies)
+            file_add(b, "input.frequencies", FT_F32, shape->features, FREQUENCIES,
+                     net->frequencies);
     }
     for (uint32_t i = 0; i < shape->layers; i++) {
         const network_layer *l = &net->layers[i];
@@ -445,8 +454,25 @@ static inline void network_input(const network *net, const float *x, float *v) {
     for (uint32_t j = 0; j < net->shape.features; j++) {
         const float centred = (isnan(x[j]) ? net->fill[j] : x[j]) - net->shift[j];
         v[j] = centred * net->scale[j];
+        if (net->frequencies)
+            continue;
         if (net->shape.amax)
             v[j] = rintf(network_clamp(v[j], (float)net->shape.amax));
+    }
+    for (uint32_t j = net->frequencies ? net->shape.features : 0; j-- > 0;) {
+        const float scaled = v[j];
+        for (uint32_t i = 0; i < FREQUENCIES; i++) {
+            const double t = (double)scaled * net->frequencies[j * FREQUENCIES + i];
+            const long double a = 6.28318530717958647692528676655900577L * (t - rint(t));
+            float y[2] = {fabs(t) < 0x1p51 ? (float)sinl(a) : 0, fabs(t) < 0x1p51 ? (float)cosl(a) : 1};
+            for (uint32_t which = 0; which < 2; which++) {
+                if (net->shape.amax) {
+                    const float up = y[which] + 1;
+                    y[which] = rintf(up * ((float)net->shape.amax / 2));
+                }
+                v[(2 * j + which) * FREQUENCIES + i] = y[which];
+            }
+        }
     }
 }
 

@@ -118,7 +118,7 @@ static void test_refusals(void) {
     expect_valid("curved");
     expect_field(&table, 1, ACTIVATION, 1, "(dense0): activation is 1, must be 0 (none) before");
     expect_field(&table, 2, KIND, 7, "(dense0): activation is 0, must be 1 (ReLU) before the last");
-    expect_field(&table, 3, KIND, 9, "(dense0): kind is 9, must be 3 (dense), 6, 7 or 8");
+    expect_field(&table, 3, KIND, 9, "kind is 9, must be 3 (dense), 6, 7 or 8");
     expect_field(&table, 2, OUTPUTS, 7, "(dense0): outputs is 7, must be as many as inputs");
     expect_field(&table, 2, AMAX_IN, 255, "amax_in is 255, but amax_out of the operation before");
     expect_field(&table, 2, AMAX_OUT, 0, "(dense0): amax_out is 0, must be 127 or 255");
