@@ -33,8 +33,11 @@ MOST_BINS = 258
 MOST_NEURONS = 1 << 20
 # Where early stopping is asked for, ten rows to stop by are better than none.
 EARLY_STOPPING_MIN_ROWS = 100
-# Weight decay where a network is trained.
-AUTO_L2 = 0.2
+# Weight decay where a network is trained, and where it has few rows, which it would else learn
+# by heart, with the share of the features that a step then leaves out. Found on German credit,
+# on samples of 800 rows of the credit defaults and on three synthetic sets.
+AUTO_L2, FEW_ROWS_L2 = 0.2, 4.0
+FEW_ROWS_FEATURE_DROPOUT = 0.3
 
 
 class Table(NamedTuple):
@@ -113,6 +116,7 @@ class Learner(Estimator):
         check_number("(0, inf)", also=("auto",), learning_rate=self.learning_rate)
         check_number("[0, inf)", also=("auto",), l2=self.l2)
         check_number("[0, 1)", dropout=self.dropout)
+        check_number("[0, 1)", also=("auto",), feature_dropout=self.feature_dropout)
         penalty = self._penalty()
         constrained = self.monotone_constraints
         if constrained and (self.batch_norm or self.residual):
@@ -350,6 +354,11 @@ class Learner(Estimator):
         if loss is None and self._solves(rows.shape[1]):
             history = self._solve(model, rows, target, weight)
         else:
+            few = len(rows) < SEARCH_MIN_ROWS
+            decay = (FEW_ROWS_L2 if few else AUTO_L2) if self.l2 == "auto" else self.l2
+            features_out = self.feature_dropout
+            if features_out == "auto":
+                features_out = FEW_ROWS_FEATURE_DROPOUT if few else 0.0
             with objective.scaled(model, target, weight, fitted=warm is not None) as scaled:
                 if warm is None:
                     directions = self._directions(table, rows.shape[1])
@@ -367,12 +376,13 @@ class Learner(Estimator):
                     validation=validation,
                     max_epochs=self.max_epochs,
                     batch_size=self.batch_size,
-                    full_batch=len(rows) < SEARCH_MIN_ROWS,
+                    full_batch=few,
                     strata=lesson.strata,
                     learning_rate=self.learning_rate,
-                    weight_decay=AUTO_L2 if self.l2 == "auto" else self.l2,
+                    weight_decay=decay,
                     penalty=self._penalty() or None,
                     dropout=self.dropout,
+                    feature_dropout=features_out,
                     patience=self.patience,
                     seed=seed,
                     progress=self._progress(epochs),

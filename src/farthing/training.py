@@ -83,9 +83,11 @@ class _Steps:
         learning_rate: float,
         weight_decay: float,
         dropout: float,
+        feature_dropout: float,
         penalty: Penalty | None,
     ):
         self._model, self._feed, self._loss, self._dropout = model, feed, loss, dropout
+        self._features = _FeatureDropout(model, feature_dropout, feed.rng)
         self._learning_rate, self._total, self._done = learning_rate, total, 0
         self._scratch = [Scratch() for _ in model.layers]
         self.proximal = Proximal(penalty, model) if penalty else None
@@ -97,6 +99,10 @@ class _Steps:
     def settled_epoch(self) -> int:
         """The first epoch all of whose steps hold the penalty's zeros; 0 without a penalty."""
         return 0 if self.proximal is None else -(-self._held_from // self._feed.steps)
+
+    def end(self) -> None:
+        """Leaves no hook on the model."""
+        self._features.end()
 
     def epoch(self, on_step) -> float:
         """Runs the next epoch; the mean loss of its rows."""
@@ -112,6 +118,7 @@ class _Steps:
 
     def _step(self, batch: tuple) -> float:
         adam, feed, layers = self.adam, self._feed, self._model.layers
+        kept = self._features.draw()
         value, found = gradients(
             layers,
             *batch,
@@ -123,6 +130,8 @@ class _Steps:
             scratch=self._scratch,
             out=adam.gradients,
         )
+        if kept is not None:
+            adam.gradients[0]["weight"] *= kept
         if feed.tables:
             feed.embedding_gradients(found[0]["input"], adam.gradients[-1])
         rate = self._learning_rate * one_cycle(self._done, self._total)
@@ -137,6 +146,34 @@ class _Steps:
             if layer.sign is not None:
                 layer.project()
         return value
+
+
+class _FeatureDropout:
+    """Leaves out whole raw features, each step others, and the same in all its rows.
+
+    The columns of the encoding of a feature that is left out count as 0, those of the others
+    more, so that sums keep their mean.  It acts on the weights behind them.
+    """
+
+    def __init__(self, model: Model, share: float, rng: np.random.Generator):
+        self._layer, self._share, self._rng = model.layers[0], share, rng
+        if share:
+            features, self._place = np.unique(model.encoder.feature_of_column, return_inverse=True)
+            self._count = len(features)
+
+    def draw(self) -> np.ndarray | None:
+        """The factor of every column (width,) in the next step; None where there is no dropout."""
+        if not self._share:
+            return None
+        keep = self._rng.random(self._count) >= self._share
+        factor = (keep / (1 - self._share)).astype(self._layer.weight.dtype)[self._place]
+        self._layer.weight_view = lambda weight, training: weight * factor if training else weight
+        return factor
+
+    def end(self) -> None:
+        """Takes its view off the layer."""
+        if self._share:
+            self._layer.weight_view = None
 
 
 @contextmanager
@@ -157,13 +194,6 @@ def _in_double(model: Model, wanted: bool) -> Iterator[None]:
             tables[feature] = tables[feature].astype(dtype, copy=False)
 
 
-def _auto_learning_rate(model: Model, full_batch: bool) -> float:
-    if len(model.layers) == 1:
-        return 0.02
-    # Without the noise of minibatches Adam's steps are longer, and rows are learnt by heart.
-    return 0.0005 if full_batch else 0.002
-
-
 def train(
     model: Model,
     X,
@@ -180,6 +210,7 @@ def train(
     weight_decay: float = 0.0,
     penalty: Penalty | None = None,
     dropout: float = 0.05,
+    feature_dropout: float = 0.0,
     patience: int = 8,
     min_epochs: int = 0,
     seed: int = 0,
@@ -206,9 +237,10 @@ def train(
     row of weight 2 is two rows, to rounding.
     strata: int (rows,) or None: every minibatch has each stratum's share of the rows, such as
     of rare positives.
-    learning_rate: the peak of a one-cycle schedule over ``max_epochs``; "auto": 0.002, of full
-    batches 0.0005, and 0.02 for a model of one layer.  weight_decay: decoupled; a weight
-    shrinks by the current rate x weight_decay a step.  dropout: of the hidden activations.
+    learning_rate: the peak of a one-cycle schedule over ``max_epochs``; "auto": 0.002, and
+    0.02 for a model of one layer.  weight_decay: decoupled; a weight shrinks by the current
+    rate x weight_decay a step.  dropout: of the hidden activations.  feature_dropout: the share
+    of the raw features that each step leaves out.
     penalty: a `farthing.penalties.Penalty`: its zeros are masks afterwards.  In the last
     quarter of the steps a weight that is zero stays zero; the best epoch is chosen among those.
     seed: for the order of rows and dropout; the same seed repeats to the bit.
@@ -238,13 +270,14 @@ def train(
     check_integer(1, max_epochs=max_epochs, patience=patience)
     check_integer(1, also=("auto",), batch_size=batch_size)
     check_integer(0, min_epochs=min_epochs)
-    check_fraction(dropout=dropout)
-    if dropout == 1:
-        raise FarthingError("dropout: got 1, which keeps nothing; allowed is 0 to below 1")
+    for name, share in (("dropout", dropout), ("feature_dropout", feature_dropout)):
+        check_fraction(**{name: share})
+        if share == 1:
+            raise FarthingError(f"{name}: got 1, which keeps nothing; allowed is 0 to below 1")
     if penalty is not None and not isinstance(penalty, Penalty):
         raise TypeError(f"penalty: got {type(penalty).__name__}, allowed are a Penalty and None")
     if learning_rate == "auto":
-        learning_rate = _auto_learning_rate(model, full_batch)
+        learning_rate = 0.002 if len(model.layers) > 1 else 0.02
     with _in_double(model, full_batch):
         form = {"amax": input_amax, "columns": columns}
         part = Part("X", model, X, target, sample_weight, **form)
@@ -265,6 +298,7 @@ def train(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             dropout=dropout,
+            feature_dropout=feature_dropout,
             penalty=penalty,
         )
         min_epochs = max(min_epochs, steps.settled_epoch)
@@ -297,6 +331,7 @@ def train(
         except KeyboardInterrupt:
             history.interrupted = True
         finally:
+            steps.end()
             if best is not None:
                 best.restore()
             steps.adam.release()
