@@ -36,7 +36,8 @@ class Regressor(Learner):
         "exact" solves (weighted, ridge) least squares on all rows instead of training; it
         needs ``loss="squared"``, ``hidden=()`` and ``encoder=None``.
     l2 : float or "auto"
-        Decoupled weight decay, "auto": 0.2, under 1,000 rows 4. With ``solver="exact"``: l2 / 2 times the squared
+        Decoupled weight decay, "auto": 0.2, under 1,000 rows 4. With ``solver="exact"``: l2 / 2
+        times the squared
         coefficients of the standardised columns, added to half the mean squared error;
         "auto": 0, and where columns repeat each other the coefficients of least norm.
 
