@@ -129,10 +129,6 @@ def _write_rest(writer: _Writer, layer: Dense, amax: int, inputs: Grid, source: 
         writer.add(_TABLE, [(f"{layer.name}.table", table)], **width, **integer)
     if not layer.residual:
         return
-    if source < 0 or (amax and source == 0):
-        raise FarthingError(
-            f"{layer.name}: a residual layer must follow another layer, got the first one"
-        )
     tensors = []
     if amax:
         own, sums = layer.value_grid, layer.output_grid
@@ -219,6 +215,11 @@ def model_to_tensors(model: Model, info: dict) -> Tensors:
     inputs = Grid(1.0 / amax if amax else 1.0)
     for index, layer in enumerate(model.layers):
         source = writer.last
+        if layer.residual and index == 0 and (encoded or amax):
+            raise FarthingError(
+                f"{layer.name}: a residual layer must follow another layer where the input is "
+                "encoded or quantized, got the first layer"
+            )
         if layer.quantized is None:
             tensors, fields = _float_layer(layer)
         else:
