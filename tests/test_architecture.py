@@ -17,7 +17,7 @@ GROUPS = [
     {"_validate"},
     {"_core", "activations", "batchnorm", "columns", "embeddings", "metrics", "precision"}
     | {"samples", "streams"},
-    {"categories", "edges", "standardizer"},
+    {"categories", "edges", "grids", "standardizer"},
     {"frames"},
     {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"}
     | {"thresholds"},

@@ -20,7 +20,7 @@ from farthing.model import Model
 STANDARDIZE, QUANTIZE, DENSE, ENCODE_DENSE, LINK = 1, 2, 3, 4, 5
 FIELDS = (
     *("kind", "bits", "inputs", "outputs", "tensor", "group_size", "activation", "storage"),
-    *("amax_in", "amax_out", "zero"),
+    *("amax_in", "amax_out", "source"),
 )
 INFO = {"critical": {"target": {"kind": "regression"}}, "optional": {"user": "é"}}
 

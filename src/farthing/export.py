@@ -9,45 +9,49 @@ from collections.abc import Sequence
 import numpy as np
 
 from farthing import _core
-from farthing.encoding import PiecewiseLinearEncoder
+from farthing._validate import FarthingError
+from farthing.encoding import PiecewiseLinearEncoder, Standardizer
+from farthing.grids import Grid, lookup_table
 from farthing.layers import Dense
 from farthing.model import Model
 
 __all__ = ["model_to_tensors"]
 
 _STANDARDIZE, _QUANTIZE, _DENSE, _ENCODE_DENSE, _LINK = 1, 2, 3, 4, 5
+_TABLE, _ACTIVATE, _ADD = 6, 7, 8
 _LINKS = {"identity": 0, "sigmoid": 2, "softmax": 3, "log": 4}
+_ACTIVATIONS = {"tanh": 5, "gelu": 6, "silu": 7, "sigmoid": 8}
+_RECORD = struct.Struct("<HHIIIIHHHHI")
+_FIELDS = (
+    *("kind", "bits", "inputs", "outputs", "tensor", "group_size", "activation", "storage"),
+    *("amax_in", "amax_out", "source"),
+)
 
 Tensors = list[tuple[str, np.ndarray]]
 
 
-def _record(
-    kind,
-    *,
-    bits=0,
-    inputs,
-    outputs,
-    tensor=0,
-    group_size=0,
-    activation=0,
-    storage=0,
-    amax_in=0,
-    amax_out=0,
-):
-    return struct.pack(
-        "<HHIIIIHHHHI",
-        kind,
-        bits,
-        inputs,
-        outputs,
-        tensor,
-        group_size,
-        activation,
-        storage,
-        amax_in,
-        amax_out,
-        0,
-    )
+class _Writer:
+    """Operations and tensors in file order."""
+
+    def __init__(self):
+        self._records: list[bytes] = []
+        self._tensors: Tensors = []
+
+    @property
+    def last(self) -> int:
+        """The number of the operation written last, -1 before the first."""
+        return len(self._records) - 1
+
+    def add(self, kind: int, tensors: Tensors, **fields: int) -> None:
+        """An operation with its tensors and the fields of its record that are not 0."""
+        # The list of operations is the file's first tensor.
+        first = 1 + len(self._tensors) if tensors else 0
+        own = {"kind": kind, "tensor": first} | fields
+        self._records.append(_RECORD.pack(*(own.get(field, 0) for field in _FIELDS)))
+        self._tensors += tensors
+
+    def tensors(self) -> Tensors:
+        return [("ops", np.frombuffer(b"".join(self._records), np.uint8)), *self._tensors]
 
 
 def _nibbles(values: np.ndarray) -> np.ndarray:
@@ -74,35 +78,64 @@ def _stored(values: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
     return (coded, 1) if coded.nbytes < plain.nbytes else (plain, 0)
 
 
-def _dense_tensors(layer: Dense, amax: int, input_scale: float) -> tuple[Tensors, dict]:
+def _float_layer(layer: Dense) -> tuple[Tensors, dict[str, int]]:
     """A layer's tensors and the fields of its record."""
+    weight, storage = _stored(layer.weight.astype(np.float32), 32)
+    tensors = [
+        (f"{layer.name}.weight", weight),
+        (f"{layer.name}.bias", layer.bias.astype(np.float32)),
+    ]
+    return tensors, {"bits": 32, "activation": int(layer.activation == "relu"), "storage": storage}
+
+
+def _integer_layer(layer: Dense, amax: int, inputs: Grid) -> tuple[Tensors, dict[str, int]]:
+    """The same for integer weights on inputs of a grid; both grids are folded into mult and add:
+    ``inputs.offset`` counts once for every weight."""
     quantized = layer.quantized
-    relu = int(layer.activation == "relu")
-    if quantized is None:
-        weight, storage = _stored(layer.weight.astype(np.float32), 32)
-        tensors = [
-            (f"{layer.name}.weight", weight),
-            (f"{layer.name}.bias", layer.bias.astype(np.float32)),
-        ]
-        return tensors, {"bits": 32, "activation": relu, "storage": storage}
     weight, storage = _stored(quantized.values, quantized.bits)
     tensors = [(f"{layer.name}.weight", weight)]
     if quantized.group_scales is not None:
         tensors.append((f"{layer.name}.group_scales", quantized.group_scales))
-    step = 1.0 if layer.output_scale is None else layer.output_scale
-    mult = quantized.scale.astype(np.float64) * input_scale / step
+    grid = layer.pre_grid or layer.value_grid or layer.output_grid
+    step, offset = (1.0, 0.0) if grid is None else grid
+    scale = quantized.scale.astype(np.float64)
+    bias = layer.bias + inputs.offset * scale * quantized.sums()
     tensors += [
-        (f"{layer.name}.mult", mult.astype(np.float32)),
-        (f"{layer.name}.add", (layer.bias.astype(np.float64) / step).astype(np.float32)),
+        (f"{layer.name}.mult", (scale * inputs.scale / step).astype(np.float32)),
+        (f"{layer.name}.add", ((bias - offset) / step).astype(np.float32)),
     ]
     return tensors, {
         "bits": quantized.bits,
-        "activation": relu,
+        "activation": int(layer.activation == "relu" and layer.pre_grid is None),
         "storage": storage,
         "amax_in": amax,
-        "amax_out": 0 if layer.output_scale is None else amax,
+        "amax_out": 0 if grid is None else amax,
         "group_size": 0 if quantized.group_scales is None else quantized.group_size,
     }
+
+
+def _write_rest(writer: _Writer, layer: Dense, amax: int, inputs: Grid, source: int) -> None:
+    """What follows a layer's sums: its activation and, added to it, its inputs.
+
+    inputs: their grid; source: the operation that they come from.
+    """
+    width = {"inputs": layer.n_outputs, "outputs": layer.n_outputs}
+    if not amax and layer.activation in _ACTIVATIONS:
+        writer.add(_ACTIVATE, [], **width, activation=_ACTIVATIONS[layer.activation])
+    integer = {"amax_in": amax, "amax_out": amax}
+    if layer.pre_grid is not None:
+        after = layer.value_grid or layer.output_grid
+        table = lookup_table(layer.activation, layer.pre_grid, after, amax)
+        writer.add(_TABLE, [(f"{layer.name}.table", table)], **width, **integer)
+    if not layer.residual:
+        return
+    tensors = []
+    if amax:
+        own, sums = layer.value_grid, layer.output_grid
+        shift = (own.offset + inputs.offset - sums.offset) / sums.scale
+        factors = [own.scale / sums.scale, inputs.scale / sums.scale, shift]
+        tensors = [(f"{layer.name}.residual", np.array(factors, np.float32))]
+    writer.add(_ADD, tensors, **width, **integer, source=source)
 
 
 def _encoding_tensors(name: str, encoder: PiecewiseLinearEncoder, amax: int) -> Tensors:
@@ -153,55 +186,54 @@ def _category_tensors(encoder) -> Tensors:
     return tensors
 
 
+def _write_input(writer: _Writer, encoder: Standardizer, amax: int) -> None:
+    scale = encoder.scale_.astype(np.float32)
+    if amax:
+        scale = (scale * np.float32(amax)).astype(np.float32)
+    writer.add(
+        _QUANTIZE if amax else _STANDARDIZE,
+        [("input.shift", encoder.mean_), ("input.scale", scale), ("input.fill", encoder.fill_)],
+        inputs=encoder.n_features_,
+        outputs=encoder.width,
+        amax_out=amax,
+    )
+
+
 def model_to_tensors(model: Model, info: dict) -> Tensors:
     """The named tensors of `model` in file order.
 
     info: the JSON document of the ``info`` tensor, ``{"critical": ..., "optional": ...}``.
     Every tensor is a little-endian C-contiguous array of uint8, int8, int32 or float32.
     """
-    amax = 0 if model.activation_bits is None else (1 << model.activation_bits) - 1
+    amax = model.input_amax or 0
     encoder = model.encoder
-    tensors: Tensors = [("ops", np.empty(0, np.uint8))]
-    records = []
-    first_dense = _DENSE
-    if isinstance(encoder, PiecewiseLinearEncoder):
-        first_dense = _ENCODE_DENSE
-    else:
-        scale = encoder.scale_.astype(np.float32)
-        if amax:
-            scale = (scale * np.float32(amax)).astype(np.float32)
-        records.append(
-            _record(
-                _QUANTIZE if amax else _STANDARDIZE,
-                inputs=model.n_features,
-                outputs=model.n_features,
-                tensor=len(tensors),
-                amax_out=amax,
-            )
-        )
-        tensors += [
-            ("input.shift", encoder.mean_),
-            ("input.scale", scale),
-            ("input.fill", encoder.fill_),
-        ]
+    writer = _Writer()
+    encoded = isinstance(encoder, PiecewiseLinearEncoder)
+    if not encoded:
+        _write_input(writer, encoder, amax)
     # The encoding (and the quantized input) is 1 at amax.
-    input_scale = 1.0 / amax if amax else 1.0
+    inputs = Grid(1.0 / amax if amax else 1.0)
     for index, layer in enumerate(model.layers):
-        kind = first_dense if index == 0 else _DENSE
-        own, fields = _dense_tensors(layer, amax, input_scale)
-        inputs = layer.n_inputs
-        first = len(tensors)
-        if kind == _ENCODE_DENSE:
-            inputs = model.n_features
-            tensors += _encoding_tensors(layer.name, encoder, amax)
-        tensors += own
-        records.append(
-            _record(kind, inputs=inputs, outputs=layer.n_outputs, tensor=first, **fields)
-        )
-        input_scale = layer.output_scale
-    outputs = model.layers[-1].n_outputs
-    records.append(_record(_LINK, inputs=outputs, outputs=outputs, activation=_LINKS[model.link]))
-    tensors[0] = ("ops", np.frombuffer(b"".join(records), np.uint8))
+        source = writer.last
+        if layer.residual and index == 0 and (encoded or amax):
+            raise FarthingError(
+                f"{layer.name}: a residual layer must follow another layer where the input is "
+                "encoded or quantized, got the first layer"
+            )
+        if layer.quantized is None:
+            tensors, fields = _float_layer(layer)
+        else:
+            tensors, fields = _integer_layer(layer, amax, inputs)
+        kind, width = _DENSE, layer.n_inputs
+        if encoded and index == 0:
+            kind, width = _ENCODE_DENSE, model.n_features
+            tensors = _encoding_tensors(layer.name, encoder, amax) + tensors
+        writer.add(kind, tensors, inputs=width, outputs=layer.n_outputs, **fields)
+        _write_rest(writer, layer, amax, inputs, source)
+        inputs = layer.output_grid
+    outputs = model.n_outputs
+    writer.add(_LINK, [], inputs=outputs, outputs=outputs, activation=_LINKS[model.link])
+    tensors = writer.tensors()
     if model.feature_names is not None:
         tensors += _text_tensors("names", model.feature_names)
     tensors += _category_tensors(encoder)

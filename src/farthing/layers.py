@@ -11,6 +11,7 @@ import numpy as np
 from farthing._validate import FarthingError
 from farthing.activations import ACTIVATIONS, activate
 from farthing.batchnorm import BatchNorm
+from farthing.grids import Grid
 
 __all__ = ["Dense", "QuantizedWeight", "Scratch"]
 
@@ -97,6 +98,13 @@ class QuantizedWeight:
             weight *= np.repeat(self.group_scales, self.group_size, axis=1)[:, :k]
         return weight
 
+    def sums(self) -> np.ndarray:
+        """The sum of every output's integers, group scales included, float64 (n,)."""
+        values = self.values.astype(np.float64)
+        if self.group_scales is not None:
+            values *= np.repeat(self.group_scales, self.group_size, axis=1)[:, : values.shape[1]]
+        return values.sum(axis=1)
+
     def copy(self) -> QuantizedWeight:
         """A copy that shares no array with this one."""
         groups = self.group_scales
@@ -121,7 +129,10 @@ class Dense:
 
     ``quantized`` holds the integer weights after quantization (the float ones then equal
     ``quantized.dequantize()``), ``output_scale`` the real value of one step of the quantized
-    output (None for the last layer).  The views are the hooks of quantization-aware training,
+    output (None for the last layer), which begins at ``output_offset``.  ``pre_grid`` is the
+    grid of the values before the activation where a table computes it (all but ReLU),
+    ``value_grid`` that of the values after it in a residual layer, whose output is their sum
+    with the input.  The views are the hooks of quantization-aware training,
     what forward uses instead of the float weight (``weight_view``, told whether it is
     training), of the values before the activation (``pre_view``) and after it
     (``output_view``), and of their sum with the input (``residual_view``, of a residual layer);
@@ -144,6 +155,9 @@ class Dense:
     norm: BatchNorm | None = field(default=None, repr=False, compare=False)
     quantized: QuantizedWeight | None = None
     output_scale: float | None = None
+    output_offset: float = 0.0
+    pre_grid: Grid | None = None
+    value_grid: Grid | None = None
     weight_view: WeightView | None = field(default=None, repr=False, compare=False)
     pre_view: ValueView | None = field(default=None, repr=False, compare=False)
     output_view: ValueView | None = field(default=None, repr=False, compare=False)
@@ -167,6 +181,20 @@ class Dense:
     @property
     def n_inputs(self) -> int:
         return self.weight.shape[1]
+
+    @property
+    def output_grid(self) -> Grid | None:
+        """The grid of the quantized output; None for the last layer, and without quantization."""
+        return None if self.output_scale is None else Grid(self.output_scale, self.output_offset)
+
+    def forget_grids(self) -> None:
+        """Back to floats: no integer weights and no grids; the float weights stay."""
+        self.quantized = self.output_scale = self.pre_grid = self.value_grid = None
+        self.output_offset = 0.0
+
+    def drop_views(self) -> None:
+        """Ends quantization-aware training."""
+        self.weight_view = self.pre_view = self.output_view = self.residual_view = None
 
     def parameters(self) -> dict[str, tuple[object, str]]:
         """Who holds what is trained, by the names of ``backward``: (object, attribute)."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from farthing import _core
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
+from farthing.activations import activate
 from farthing.kernels import drop_count
 from farthing.model import Model
 from farthing.steps import Step
@@ -82,12 +83,14 @@ class _Neurons(_Units):
             layer.bias *= stay
 
     def _fold_constants(self, layer, following):
-        """A neuron whose weights are all gone answers its bias: the next layer's bias takes it."""
+        """The next layer's bias takes what neurons without weights answer: constants."""
         gone = ~_alive(layer)
-        answer = np.maximum(layer.bias[gone], 0)
-        if layer.output_scale is not None:
-            steps = np.minimum(np.rint(answer / layer.output_scale), self.model.input_amax)
-            answer = steps * layer.output_scale
+        answer = layer.bias[gone]
+        if layer.pre_grid is not None:
+            answer = layer.pre_grid.rounded(answer, self.model.input_amax)
+        answer, _ = activate(layer.activation, answer)
+        if layer.output_grid is not None:
+            answer = layer.output_grid.rounded(answer, self.model.input_amax)
         following.bias += following.weight[:, gone] @ answer
         layer.bias[gone] = 0
 
@@ -235,6 +238,11 @@ def prune(
     if pattern == "neuron" and len(network.layers) < 2:
         raise FarthingError("pattern 'neuron' needs a hidden layer, got a model without one")
     units = (_Weights if pattern == "unstructured" else _Neurons)(network, norm)
+    if pattern == "neuron" and any(layer.residual for layer in network.layers):
+        raise FarthingError(
+            "pattern 'neuron' needs a model without residual layers, whose outputs and inputs must "
+            "stay the same ones"
+        )
     if schedule is None:
         _drop(units, sparsity, threshold, scope)
     else:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from farthing import _core
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
+from farthing.activations import activate
 from farthing.encoding import Standardizer
+from farthing.grids import GridView, fit_grid
 from farthing.layers import Dense, QuantizedWeight
 from farthing.model import Model
 from farthing.steps import Step
@@ -16,6 +19,8 @@ from farthing.steps import Step
 __all__ = ["quantize", "quantize_weight"]
 
 CALIBRATION_ROWS = 8192
+# Of those rows' values so many choose a grid that is searched at both ends.
+CALIBRATION_VALUES = 1 << 17
 # Steps between two searches of the rows' scales during quantization-aware training.
 SCALE_INTERVAL = 16
 GROUP_SCALE_MAX = 63
@@ -99,34 +104,6 @@ def quantize_weight(
     return QuantizedWeight(bits, weight_max, values, multiplier[:, 0], group_size, steps)
 
 
-def _activation_clip(activations: np.ndarray, amax: int) -> float:
-    """The largest represented value that minimises the squared error of u7/u8 activations."""
-    top = float(activations.max(initial=0))
-    if top == 0:
-        return 1.0
-    best, least = top, np.inf
-    for factor in np.linspace(1.0, 0.3, 29):
-        step = top * factor / amax
-        error = float(
-            ((np.clip(np.rint(activations / step), 0, amax) * step - activations) ** 2).mean()
-        )
-        if error < least:
-            best, least = top * factor, error
-    return best
-
-
-class ActivationGrid:
-    """Output view of a layer in training: ReLU outputs on the grid of `amax` steps of `scale`."""
-
-    def __init__(self, scale: float, amax: int):
-        self.scale, self.amax = scale, amax
-        self.limit = scale * amax
-
-    def __call__(self, activation: np.ndarray) -> np.ndarray:
-        grid = np.minimum(np.rint(activation / activation.dtype.type(self.scale)), self.amax)
-        return grid * activation.dtype.type(self.scale)
-
-
 class WeightGrid:
     """Weight view of a layer in training: the integers' values; scales are searched every
     `SCALE_INTERVAL` calls of training and kept in between. Validation always searches: it is
@@ -162,16 +139,27 @@ def _input_range(column: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1)
 
 
+def _rescale_inputs(layer: Dense, low: np.ndarray, high: np.ndarray) -> None:
+    """The same function of inputs (x - low) / (high - low) in place of x."""
+    weight = layer.weight.astype(np.float64)
+    layer.bias = (layer.bias + weight @ low).astype(np.float32)
+    layer.weight = (weight * (high - low)).astype(np.float32)
+
+
 def _unit_range(model: Model, matrix: np.ndarray) -> None:
     """Rescales standardised inputs to [0, 1] over the range of `matrix`, and the first layer
     with them: the same function, its inputs now fit an unsigned grid."""
     standardized = model.encoder.positions(matrix)
     low, high = np.array([_input_range(column) for column in standardized.T], np.float64).T
-    layer = model.layers[0]
-    weight = layer.weight.astype(np.float64)
-    layer.bias = (layer.bias + weight @ low).astype(np.float32)
-    layer.weight = (weight * (high - low)).astype(np.float32)
+    _rescale_inputs(model.layers[0], low, high)
     model.encoder = model.encoder.unit_range(low, high)
+
+
+def _unit_range_embeddings(model: Model, amax: int) -> None:
+    """The same for embeddings, whose rows are rounded to the grid once and for all."""
+    if getattr(model.encoder, "embeddings_", None):
+        model.encoder, low, high = model.encoder.unit_range_embeddings(amax)
+        _rescale_inputs(model.layers[0], low, high)
 
 
 def _formats(model: Model, weight_bits, weight_max, group_size) -> dict[str, WeightFormat]:
@@ -219,19 +207,53 @@ def _auto_weight_max(layer: Dense) -> int:
     return 48
 
 
+def _thinned(values: np.ndarray) -> np.ndarray:
+    return values.ravel()[:: -(-values.size // CALIBRATION_VALUES) or 1]
+
+
 def _calibrate(
     model: Model, sample: np.ndarray, formats: dict[str, WeightFormat], amax: int
 ) -> None:
-    """Sets ``output_scale`` of the hidden layers, each on inputs already quantized."""
+    """Sets the grids of the hidden layers, each on inputs already quantized."""
     x = model.encoder.expand(model.encoder.positions(sample, amax))
     for layer in model.layers[:-1]:
         form = formats[layer.name]
         weight = quantize_weight(
             layer.weight, form.bits, form.weight_max, form.group_size
         ).dequantize()
-        y = np.maximum(x @ weight.T + layer.bias, 0)
-        layer.output_scale = _activation_clip(y, amax) / amax
-        x = ActivationGrid(layer.output_scale, amax)(y)
+        z = x @ weight.T + layer.bias
+        if layer.activation == "relu":
+            y, _ = activate("relu", z)
+            grid = fit_grid(y, amax, low=0.0)
+        else:
+            function = partial(_activated, layer.activation)
+            layer.pre_grid = fit_grid(_thinned(z), amax, through=function)
+            y = function(layer.pre_grid.rounded(z, amax))
+            grid = fit_grid(_thinned(y), amax)
+        y = grid.rounded(y, amax)
+        if layer.residual:
+            layer.value_grid = grid
+            y += x
+            grid = fit_grid(_thinned(y), amax)
+            y = grid.rounded(y, amax)
+        layer.output_scale, layer.output_offset = grid
+        x = y
+
+
+def _activated(activation: str, values: np.ndarray) -> np.ndarray:
+    return activate(activation, values)[0]
+
+
+def _set_views(layer: Dense, form: WeightFormat, amax: int) -> None:
+    """Training sees the integers' weights and the grids' values."""
+    layer.weight_view = WeightGrid(form)
+    if layer.output_scale is None:
+        return
+    if layer.pre_grid is not None:
+        layer.pre_view = GridView(layer.pre_grid, amax)
+    layer.output_view = GridView(layer.value_grid or layer.output_grid, amax)
+    if layer.residual:
+        layer.residual_view = GridView(layer.output_grid, amax)
 
 
 def quantize(
@@ -332,8 +354,9 @@ def quantize(
         )
     amax = (1 << activation_bits) - 1
     for layer in network.layers:
-        layer.quantized = layer.output_scale = None
+        layer.forget_grids()
     network.activation_bits = activation_bits
+    _unit_range_embeddings(network, amax)
     if step.fit is not None:
         rows = step.fit.rows
         sample = np.random.default_rng(step.seed).permutation(len(rows))[:CALIBRATION_ROWS]
@@ -342,9 +365,7 @@ def quantize(
         _calibrate(network, rows[sample], formats, amax)
     if training == "qat":
         for layer in network.layers:
-            layer.weight_view = WeightGrid(formats[layer.name])
-            if layer.output_scale is not None:
-                layer.output_view = ActivationGrid(layer.output_scale, amax)
+            _set_views(layer, formats[layer.name], amax)
         step.train(
             epochs=epochs or 4, learning_rate=learning_rate, augment=augment, input_amax=amax
         )

@@ -256,7 +256,7 @@ class Step:
         """The step's outcome, recalibrated on the search part, in the kind that was given."""
         model = self.model
         for layer in model.layers:
-            layer.weight_view = layer.output_view = None
+            layer.drop_views()
         if calibrate and self.search is not None:
             # To the predictions before the step, not to y: they carry the calibration that
             # was fitted once, without the noise of a few thousand labels.
