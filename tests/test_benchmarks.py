@@ -141,3 +141,35 @@ def test_training_against_pytorch(capsys):
     assert 0 < low <= high
     text = capsys.readouterr().out
     assert "an epoch takes" in text and all(name in text for name in result["seconds"])
+
+
+GERMAN = ["--data", str(BENCHMARKS.parent / "examples/data/german_credit.csv.xz")]
+
+
+def test_german(capsys):
+    german = names_of("german")
+    found = german["main"]([*GERMAN, "--seeds", "1", "--epochs", "1"])
+    assert set(found["auc"]) == {*german["PEERS"], *german["OURS"]}
+    assert all(0.7 < auc < 0.85 for auc in found["auc"].values())
+    assert capsys.readouterr().out.count("undecided direct int4 to ") == 2
+
+
+def test_rare(capsys):
+    found = names_of("rare")["main"]([*DATA, "--seeds", "2", "--rows", "6000", "--epochs", "1"])
+    assert 0.015 < found["bad_rate"] < 0.025
+    assert 0 <= found["most_tied"] < 1
+    text = capsys.readouterr().out
+    assert "average precision" in text and "alert threshold" in text
+
+
+def test_regression(capsys):
+    names_of("regression")["main"]([*DATA, "--seeds", "2", "--rows", "2500", "--epochs", "1"])
+    text = capsys.readouterr().out
+    assert "64-32 int4 RMSE" in text and "relative RMSE changes by at most" in text
+
+
+def test_large(capsys):
+    found = names_of("large")["main"](["--rows", "5000", "--features", "12", "--epochs", "2"])
+    assert found["epochs"] == 2 and 0.55 < found["auc"] < found["auc_of_truth"]
+    assert found["before_gib"] <= found["peak_gib"] < 2
+    assert "the goals are for 1,000,000 x 200" in capsys.readouterr().out
