@@ -17,6 +17,7 @@ from farthing.estimators import Classifier, Regressor
 from farthing.fitting import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss
 from farthing.metrics import auc
+from farthing.streams import is_stream, read_table
 from farthing.tables import (
     as_groups,
     as_labels,
@@ -393,6 +394,8 @@ def distill(
     check_fraction(alpha=alpha)
     check_number(TEMPERATURES, temperature=temperature)
     columns = _column_list(columns)
+    if is_stream(X):  # which can be read once, and the teacher reads it too
+        X = read_table(X)
     reader = student if isinstance(student, Estimator) else Classifier()
     table = reader._learn_table(_select_columns(X, columns), sample_weight)
     matrix = table.rows
