@@ -174,13 +174,14 @@ def in_real_numbers(model, X):
             weight *= np.repeat(q.group_scales, q.group_size, axis=1)[:, : weight.shape[1]]
         y = x @ weight.T + layer.bias
         if layer is network.layers[-1]:
-            return linked(y, network.link)
+            break
         if layer.activation != "relu":
             y = on_grid(y, layer.pre_grid, amax)
         y = FUNCTIONS[layer.activation](y)
         if layer.residual:
             y = on_grid(y, layer.value_grid, amax) + x
         x = on_grid(y, layer.output_grid, amax)
+    return linked(y, network.link)
 
 
 SETTINGS = [
