@@ -86,7 +86,7 @@ def fit_grid(
             for share in _SHARES:
                 # The end that stays where it is: the lower one, or the upper one.
                 offset = start.offset if upper else start.offset + (1 - share) * start.scale * amax
-                grid = Grid(start.scale * share, offset)
+                grid = Grid(float(start.scale * share), float(offset))
                 found = error(grid)
                 if found < least:
                     best, least = grid, found
