@@ -1,15 +1,19 @@
-"""What the benchmarks share: arguments, means over seeds, verdicts."""
+"""What the benchmarks share: arguments, seeds, means over them, verdicts."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Callable
 
 # The products are small: a second BLAS thread costs more than it gives.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+
+from farthing.demo import data as credit
 
 
 def arguments(doc: str, argv: list[str] | None, data=None, **more) -> argparse.Namespace:
@@ -21,6 +25,32 @@ def arguments(doc: str, argv: list[str] | None, data=None, **more) -> argparse.N
         parser.add_argument(f"--{name}", type=int, default=default, help=text)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(argv)
+
+
+def over_credit_seeds(
+    doc: str, argv: list[str] | None, one_seed: Callable, *, steps: str = "quantize"
+) -> tuple[argparse.Namespace, list]:
+    """The usual options of a benchmark on the credit data, and ``one_seed(table, seed)`` for
+    every seed they ask for, given the fewer epochs of the `steps` where they ask for that."""
+    options = arguments(
+        doc,
+        argv,
+        credit.DEFAULT_PATH,
+        seeds=(10, None),
+        **{"first-seed": (0, "100 or more for tuning")},
+        rows=(None, "only so many rows, for a quick look"),
+        epochs=(None, f"of {steps}, for a quick look"),
+    )
+    table = credit.load(options.data).first(options.rows)
+    training = {} if options.epochs is None else {"epochs": options.epochs}
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    return options, [one_seed(table, seed, **training) for seed in seeds]
+
+
+def show(found, report: Callable[..., str], options: argparse.Namespace):
+    """Prints what was found, as JSON or as a report, and gives it back."""
+    print(json.dumps(found, indent=2) if options.json else report(found))
+    return found
 
 
 def say(text: str) -> None:

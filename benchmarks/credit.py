@@ -10,14 +10,7 @@ whether it was met; a shortfall or a margin under two standard errors is undecid
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
-
-# The products are small: a second BLAS thread costs more than it gives.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
+import _common
 import numpy as np
 
 import farthing
@@ -42,7 +35,7 @@ def file_bytes(model) -> int:
     return len(plain._bytes())
 
 
-def one_seed(table: data.Table, seed: int, say, **training) -> dict:
+def one_seed(table: data.Table, seed: int, **training) -> dict:
     """Figures of one split: {(student, kind): {difference, slope, bytes}}."""
     parts = data.split(table.y, seed)
     learn = np.concatenate([parts.fit, parts.search])
@@ -61,7 +54,7 @@ def one_seed(table: data.Table, seed: int, say, **training) -> dict:
                 "slope": farthing.metrics.calibration(final_y, score).slope,
                 "bytes": file_bytes(model),
             }
-    say(f"seed {seed}: teacher {reference:.4f}, {teacher.num_trees()} trees")
+    _common.say(f"seed {seed}: teacher {reference:.4f}, {teacher.num_trees()} trees")
     return figures
 
 
@@ -69,29 +62,21 @@ def summarise(seeds: list[dict]) -> list[dict]:
     """Mean and standard error over the seeds, a dict a variant."""
     rows = []
     for key in seeds[0]:
-        difference = np.array([seed[key]["difference"] for seed in seeds])
-        error = difference.std(ddof=1) / np.sqrt(len(seeds)) if len(seeds) > 1 else np.nan
+        difference, error = _common.mean_and_error([seed[key]["difference"] for seed in seeds])
         float_bytes = np.mean([seed[key[0], "float32"]["bytes"] for seed in seeds])
         size = np.mean([seed[key]["bytes"] for seed in seeds])
         rows.append(
             {
                 "student": key[0],
                 "kind": key[1],
-                "difference": float(difference.mean()),
-                "standard_error": float(error),
+                "difference": difference,
+                "standard_error": error,
                 "slope": float(np.mean([seed[key]["slope"] for seed in seeds])),
                 "bytes": float(size),
                 "smaller": float(float_bytes / size),
             }
         )
     return rows
-
-
-def judge(value: float, goal: float, error: float) -> str:
-    """met, missed, or undecided where the distance to the goal is under two standard errors."""
-    if np.isnan(error) or abs(value - goal) < 2 * error:
-        return "undecided"
-    return "met" if value > goal else "missed"
 
 
 def report(rows: list[dict], n_seeds: int) -> str:
@@ -110,7 +95,7 @@ def report(rows: list[dict], n_seeds: int) -> str:
     for row in rows:
         key = row["student"], row["kind"]
         if key in GOALS:
-            verdict = judge(row["difference"], GOALS[key], row["standard_error"])
+            verdict = _common.judge(row["difference"], GOALS[key], row["standard_error"])
             lines.append(
                 f"{verdict:9} {key[0]} {key[1]}: {row['difference']:+.5f}, goal >= {GOALS[key]}"
             )
@@ -127,22 +112,8 @@ def report(rows: list[dict], n_seeds: int) -> str:
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=data.DEFAULT_PATH)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--rows", type=int, help="only so many rows, for a quick look")
-    parser.add_argument("--epochs", type=int, help="of prune and quantize, for a quick look")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args(argv)
-    table = data.load(arguments.data).first(arguments.rows)
-    training = {} if arguments.epochs is None else {"epochs": arguments.epochs}
-    seeds = [
-        one_seed(table, seed, lambda text: print(text, file=sys.stderr, flush=True), **training)
-        for seed in range(arguments.seeds)
-    ]
-    rows = summarise(seeds)
-    print(json.dumps(rows, indent=2) if arguments.json else report(rows, len(seeds)))
-    return rows
+    options, seeds = _common.over_credit_seeds(__doc__, argv, one_seed, steps="prune and quantize")
+    return _common.show(summarise(seeds), lambda rows: report(rows, len(seeds)), options)
 
 
 if __name__ == "__main__":

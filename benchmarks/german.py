@@ -12,7 +12,6 @@ errors of drawing folds: all seeds share one table, so another table would diffe
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import _common
@@ -146,18 +145,17 @@ def _verdict(row: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    arguments = _common.arguments(
+    options = _common.arguments(
         __doc__,
         argv,
         DATA,
         seeds=(10, None),
         epochs=(None, "of quantize, for a quick look"),
     )
-    X, y = load(arguments.data)
-    training = {} if arguments.epochs is None else {"epochs": arguments.epochs}
-    found = summarise([one_seed(X, y, seed, **training) for seed in range(arguments.seeds)])
-    print(json.dumps(found, indent=2) if arguments.json else report(found))
-    return found
+    X, y = load(options.data)
+    training = {} if options.epochs is None else {"epochs": options.epochs}
+    found = summarise([one_seed(X, y, seed, **training) for seed in range(options.seeds)])
+    return _common.show(found, report, options)
 
 
 if __name__ == "__main__":

@@ -139,9 +139,7 @@ def main(argv: list[str] | None = None) -> dict:
         check=True,
         text=True,
     )
-    found = json.loads(worker.stdout)
-    print(json.dumps(found, indent=2) if arguments.json else report(found))
-    return found
+    return _common.show(json.loads(worker.stdout), report, arguments)
 
 
 if __name__ == "__main__":

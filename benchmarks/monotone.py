@@ -11,14 +11,7 @@ that differ in one feature; the goal is undecided where its distance is under tw
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
-
-# The products are small: a second BLAS thread costs more than it gives.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
+import _common
 import numpy as np
 
 import farthing
@@ -50,7 +43,7 @@ def violations(score, X, directions: dict[int, int], seed: int, pairs: int = PAI
     return count
 
 
-def one_seed(table: data.Table, seed: int, say, **training) -> dict:
+def one_seed(table: data.Table, seed: int, **training) -> dict:
     """Figures of one split: AUC of both LightGBM models and, a kind, the student's figures."""
     parts = data.split(table.y, seed)
     learn = np.concatenate([parts.fit, parts.search])
@@ -83,23 +76,22 @@ def one_seed(table: data.Table, seed: int, say, **training) -> dict:
             "certified": all(model.certify_monotone().values()),
             "violations": violations(scorer.predict, final_X, directions, seed),
         }
-    say(f"seed {seed}: LightGBM {reference:.4f}, int4 {figures['int4']['difference']:+.4f}")
+    _common.say(f"seed {seed}: LightGBM {reference:.4f}, int4 {figures['int4']['difference']:+.4f}")
     return figures
-
-
-def _mean(values: list[float]) -> tuple[float, float]:
-    """Mean and its standard error, NaN for one value."""
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return float(np.mean(values)), float(error)
 
 
 def summarise(seeds: list[dict]) -> dict:
     """Means and standard errors over the seeds, and the verdict."""
-    summary = {"seeds": len(seeds), "teacher": _mean([seed["teacher"] for seed in seeds])[0]}
-    summary["free"], summary["free_error"] = _mean([seed["free"] for seed in seeds])
+    summary = {
+        "seeds": len(seeds),
+        "teacher": _common.mean_and_error([seed["teacher"] for seed in seeds])[0],
+    }
+    summary["free"], summary["free_error"] = _common.mean_and_error(
+        [seed["free"] for seed in seeds]
+    )
     for kind in ("float32", "int4"):
         figures = [seed[kind] for seed in seeds]
-        mean, error = _mean([figure["difference"] for figure in figures])
+        mean, error = _common.mean_and_error([figure["difference"] for figure in figures])
         summary[kind] = {
             "difference": mean,
             "standard_error": error,
@@ -112,9 +104,7 @@ def summarise(seeds: list[dict]) -> dict:
 
 def judge(difference: float, error: float) -> str:
     """met, missed, or undecided where the distance to the goal is under two standard errors."""
-    if np.isnan(error) or abs(difference - GOAL) < 2 * error:
-        return "undecided"
-    return "met" if difference > GOAL else "missed"
+    return _common.judge(difference, GOAL, error)
 
 
 def report(summary: dict) -> str:
@@ -138,23 +128,8 @@ def report(summary: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=data.DEFAULT_PATH)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first-seed", type=int, default=0, help="100 or more for tuning")
-    parser.add_argument("--rows", type=int, help="only so many rows, for a quick look")
-    parser.add_argument("--epochs", type=int, help="of quantize, for a quick look")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args(argv)
-    table = data.load(arguments.data).first(arguments.rows)
-    training = {} if arguments.epochs is None else {"epochs": arguments.epochs}
-    seeds = [
-        one_seed(table, seed, lambda text: print(text, file=sys.stderr, flush=True), **training)
-        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    ]
-    summary = summarise(seeds)
-    print(json.dumps(summary, indent=2) if arguments.json else report(summary))
-    return summary
+    options, seeds = _common.over_credit_seeds(__doc__, argv, one_seed)
+    return _common.show(summarise(seeds), report, options)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ must stay the same share of the target's deviation.
 
 from __future__ import annotations
 
-import json
-
 import _common
 import numpy as np
 
@@ -137,19 +135,8 @@ def report(found: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    arguments = _common.arguments(
-        __doc__,
-        argv,
-        data.DEFAULT_PATH,
-        seeds=(10, None),
-        rows=(None, "only so many rows, for a quick look"),
-        epochs=(None, "of quantize, for a quick look"),
-    )
-    table = data.load(arguments.data).first(arguments.rows)
-    training = {} if arguments.epochs is None else {"epochs": arguments.epochs}
-    found = summarise([one_seed(table, seed, **training) for seed in range(arguments.seeds)])
-    print(json.dumps(found, indent=2) if arguments.json else report(found))
-    return found
+    options, seeds = _common.over_credit_seeds(__doc__, argv, one_seed)
+    return _common.show(summarise(seeds), report, options)
 
 
 if __name__ == "__main__":

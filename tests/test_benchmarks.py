@@ -36,7 +36,7 @@ def test_credit(capsys):
 
 
 def test_goals_within_two_standard_errors_are_undecided():
-    judge = names_of("credit")["judge"]
+    judge = names_of("_common")["judge"]
     assert judge(-0.002, -0.003, 0.0001) == "met"
     assert judge(-0.004, -0.003, 0.0001) == "missed"
     assert judge(-0.004, -0.003, 0.0006) == judge(-0.002, -0.003, 0.0006) == "undecided"
