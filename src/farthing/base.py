@@ -115,7 +115,7 @@ class Estimator:
     def _features(self, X, *, argument: str = "X") -> np.ndarray:
         """`X` as float32 with this estimator's columns, in this estimator's order."""
         self._check_fitted()
-        categories = getattr(self.model_.encoder, "categories_", None)
+        categories = self.model_.encoder.categories_
         matrix, names = as_matrix(X, argument=argument, categories=categories)
         self._check_names(names)
         if matrix.shape[1] != self.n_features_in_:

@@ -257,6 +257,10 @@ class PiecewiseLinearEncoder:
         """The raw feature (width,) that every column of the encoding comes from."""
         return np.repeat(np.arange(self.n_features_), np.diff(self._starts))
 
+    def ordered_columns(self, feature: int) -> np.ndarray:
+        """The columns that rise with a numeric feature: its bins, not that of missing values."""
+        return np.flatnonzero(self._position_of_column == feature)
+
     @property
     def embedded_columns(self) -> np.ndarray:
         """The columns, in order, that hold embeddings."""

@@ -178,7 +178,7 @@ def _text_tensors(name: str, texts: Sequence[str]) -> Tensors:
 def _category_tensors(encoder) -> Tensors:
     """The kept categories of every categorical feature, texts or numbers."""
     tensors: Tensors = []
-    for j, kept in getattr(encoder, "categories_", {}).items():
+    for j, kept in encoder.categories_.items():
         if all(isinstance(category, str) for category in kept):
             tensors += _text_tensors(f"cat.{j}", kept)
         else:

@@ -10,6 +10,7 @@ import numpy as np
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.activations import ACTIVATIONS
 from farthing.base import Estimator
+from farthing.edges import MOST_BINS
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.model import Model
 from farthing.monotone import constrain, resolve_constraints
@@ -28,8 +29,7 @@ from farthing.training import SEARCH_MIN_ROWS, History, draw_seed, split_search,
 
 __all__ = ["HeldOut", "Learner", "Table"]
 
-# What the runtime's prefix sums hold, and what the file format allows.
-MOST_BINS = 258
+# What the file format allows.
 MOST_NEURONS = 1 << 20
 # Where early stopping is asked for, ten rows to stop by are better than none.
 EARLY_STOPPING_MIN_ROWS = 100
@@ -438,7 +438,7 @@ class Learner(Estimator):
             "float weights": (not model.is_quantized, True),
             "the features": (model.n_features, n_features),
             "the column names": (model.feature_names, table.names),
-            "the categories": (getattr(model.encoder, "categories_", {}), table.categories),
+            "the categories": (model.encoder.categories_, table.categories),
             "the layers": (widths, (*self.hidden, objective.n_outputs)),
             "the link": (model.link, objective.link),
             "the monotone constraints": (self.monotone_, self._directions(table, n_features)),
@@ -466,7 +466,7 @@ class Learner(Estimator):
 
 def _settle(model: Model) -> None:
     """Gives 'other' and missing rows of categories that no training row had a value."""
-    if not getattr(model.encoder, "categories_", None):
+    if not model.encoder.categories_:
         return
     layer = model.layers[0]
     model.encoder.settle_untrained(layer.weight)

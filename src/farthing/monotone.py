@@ -18,7 +18,6 @@ from numbers import Integral
 import numpy as np
 
 from farthing._validate import FarthingError, check_choice
-from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.model import Model
 
 __all__ = ["constrain", "resolve_constraints"]
@@ -116,7 +115,7 @@ def constrain(model: Model, directions: Mapping[int, int], rows, seed: int = 0) 
             )
     inputs = np.zeros(model.layers[0].n_inputs, np.int8)
     for feature, direction in directions.items():
-        inputs[_ordered_columns(model.encoder, feature)] = direction
+        inputs[model.encoder.ordered_columns(feature)] = direction
     for layer in model.layers:
         hidden = layer is not model.layers[-1]
         outputs = _unit_directions(layer.n_outputs) if hidden else np.ones(1, np.int8)
@@ -127,13 +126,6 @@ def constrain(model: Model, directions: Mapping[int, int], rows, seed: int = 0) 
         layer.weight[empty] = (np.abs(drawn) * layer.sign)[empty]
         inputs = outputs
     _scale(model, rows, seed)
-
-
-def _ordered_columns(encoder: PiecewiseLinearEncoder | Standardizer, feature: int):
-    """Columns of the encoding that rise with a feature: its bins, not those of missing values."""
-    if isinstance(encoder, Standardizer):
-        return feature
-    return np.flatnonzero(encoder._position_of_column == feature)
 
 
 def _unit_directions(n: int) -> np.ndarray:

@@ -11,17 +11,12 @@ from farthing.losses import Loss
 from farthing.model import Model
 from farthing.sampling import EncodedRows, Minibatches
 
-__all__ = ["FULL_BATCH_STEPS", "Feed", "Part", "embeddings"]
+__all__ = ["FULL_BATCH_STEPS", "Feed", "Part"]
 
 # Full-batch training: 16 epochs are about a thousand steps.
 FULL_BATCH_STEPS = 64
 # Rows of the search part that are expanded at a time.
 _SEARCH_ROWS = 2048
-
-
-def embeddings(encoder) -> dict[int, np.ndarray]:
-    """The tables of an encoder that has embedded features, by feature."""
-    return getattr(encoder, "embeddings_", {})
 
 
 class Part:
@@ -88,7 +83,7 @@ class Feed:
         self._part, self._encoder, self._batches = part, model.encoder, batches
         self.full_batch = batches is None
         self.rng = np.random.Generator(np.random.PCG64(seed))
-        self.tables = embeddings(model.encoder) if embedded else {}
+        self.tables = model.encoder.embeddings_ if embedded else {}
         self.embedded_columns = model.encoder.embedded_columns if self.tables else None
         positions = part.positions
         if batches is None:

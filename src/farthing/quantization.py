@@ -157,7 +157,7 @@ def _unit_range(model: Model, matrix: np.ndarray) -> None:
 
 def _unit_range_embeddings(model: Model, amax: int) -> None:
     """The same for embeddings, whose rows are rounded to the grid once and for all."""
-    if getattr(model.encoder, "embeddings_", None):
+    if model.encoder.embeddings_:
         model.encoder, low, high = model.encoder.unit_range_embeddings(amax)
         _rescale_inputs(model.layers[0], low, high)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -25,6 +26,10 @@ class Standardizer:
     array([[-1. ,  0.5],
            [-1. ,  1. ]], dtype=float32)
     """
+
+    # As of `PiecewiseLinearEncoder`: every column is a number.
+    categories_: Mapping[int, list] = MappingProxyType({})
+    embeddings_: Mapping[int, np.ndarray] = MappingProxyType({})
 
     def fit(
         self, X, sample_weight=None, feature_names: Sequence[str] | None = None
@@ -74,6 +79,10 @@ class Standardizer:
     def feature_of_column(self) -> np.ndarray:
         """The raw feature (width,) that every column of the encoding comes from."""
         return np.arange(self.n_features_)
+
+    def ordered_columns(self, feature: int) -> np.ndarray:
+        """The columns that rise with a feature: its own."""
+        return np.array([feature])
 
     def unit_range(self, low, high) -> Standardizer:
         """A Standardizer whose outputs 0 and 1 are this one's ``low`` and ``high``.

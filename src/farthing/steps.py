@@ -148,7 +148,9 @@ class Step:
         if self.estimator is not None:
             matrix = self.estimator._features(X, argument=argument)
         else:
-            matrix, names = as_matrix(X, argument=argument, categories=self._categories())
+            matrix, names = as_matrix(
+                X, argument=argument, categories=self.model.encoder.categories_
+            )
             own = self.model.feature_names
             if None not in (names, own) and names != own:
                 raise FarthingError(f"{argument} must have the columns {own}, got {names}")
@@ -159,9 +161,6 @@ class Step:
                 )
         check_features(matrix, self.model.feature_names, argument=argument)
         return matrix
-
-    def _categories(self) -> dict[int, list]:
-        return getattr(self.model.encoder, "categories_", {})
 
     def _coded(self, y, n: int, argument: str) -> np.ndarray:
         """y as the last layer's target: labels coded or probabilities, or a value; float64
@@ -225,7 +224,7 @@ class Step:
         """
         model, fit = self.model, self.fit
         rng = np.random.default_rng(self.seed)
-        unordered = self._categories()
+        unordered = model.encoder.categories_
         mixed = list(munge(fit.rows, fit.rows, copies=augment, categorical=unordered, rng=rng))
         answers = [self._blended(_Given(rows, None, None)).target for rows in mixed]
         target = np.concatenate([fit.target, *answers])

@@ -14,7 +14,7 @@ from farthing.layers import Scratch
 from farthing.losses import Loss, resolve_loss
 from farthing.model import Model
 from farthing.optimizer import Adam, one_cycle
-from farthing.parts import Feed, Part, embeddings
+from farthing.parts import Feed, Part
 from farthing.penalties import Penalty, Proximal
 from farthing.sampling import Minibatches, auto_batch_size
 from farthing.splitting import SEARCH_MIN_ROWS, draw_seed, split_search
@@ -180,7 +180,7 @@ class _FeatureDropout:
 def _in_double(model: Model, wanted: bool) -> Iterator[None]:
     """Parameters in float64 inside, in the type they had afterwards."""
     kept = [layer.weight.dtype for layer in model.layers]
-    tables = embeddings(model.encoder)
+    tables = model.encoder.embeddings_
     types = {feature: table.dtype for feature, table in tables.items()}
     try:
         if wanted:
