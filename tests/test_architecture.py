@@ -24,7 +24,7 @@ GROUPS = [
     {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling", "splitting"},
     {"export", "monotone", "parts", "penalties", "scorer"},
     {"targets", "training"},
-    {"base", "kernels"},
+    {"base", "kernels", "lesson"},
     {"fitting"},
     {"classifier", "regressor"},
     {"estimators"},

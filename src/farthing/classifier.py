@@ -8,7 +8,8 @@ import numpy as np
 
 from farthing._validate import FarthingError, check_fraction, check_number
 from farthing.base import linear_coefficients
-from farthing.fitting import Learner, Table
+from farthing.fitting import Learner
+from farthing.lesson import Table
 from farthing.model import Model
 from farthing.solvers import logistic_regression
 from farthing.tables import as_labels, as_weights
@@ -271,11 +272,13 @@ class Classifier(Learner):
             return self.class_weight_[::-1]
         return self.class_weight_
 
+    def _counts_by_class(self) -> bool:
+        return bool((self.class_weight_ != self.class_weight_[0]).any())
+
     def _class_weighted(self, target, weight):
-        tilt = self._tilt()
-        if (tilt == tilt[0]).all():
+        if not self._counts_by_class():
             return target, weight
-        target, factor = tilted(target, tilt)
+        target, factor = tilted(target, self._tilt())
         return target, factor if weight is None else weight * factor
 
     def _shift_prior(self, model: Model, sign: int) -> None:
@@ -418,7 +421,7 @@ class Classifier(Learner):
         classes = self.classes_.tolist()
         if self._several():
             info = {"kind": "multiclass", "classes": classes}
-            if (self.class_weight_ != self.class_weight_[0]).any():
+            if self._counts_by_class():
                 info["decision_weights"] = self.class_weight_.tolist()
             return info
         return {

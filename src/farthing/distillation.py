@@ -14,7 +14,7 @@ from farthing.augmentation import munge
 from farthing.base import Estimator
 from farthing.columns import as_numbers
 from farthing.estimators import Classifier, Regressor
-from farthing.fitting import HeldOut, Table
+from farthing.lesson import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss
 from farthing.metrics import auc
 from farthing.streams import is_stream, read_table

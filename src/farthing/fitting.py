@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from farthing.activations import ACTIVATIONS
 from farthing.base import Estimator
 from farthing.edges import MOST_BINS
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
+from farthing.lesson import HeldOut, Lesson, Table
 from farthing.model import Model
 from farthing.monotone import constrain, resolve_constraints
 from farthing.penalties import Penalty
@@ -27,7 +27,7 @@ from farthing.tables import (
 from farthing.targets import Objective
 from farthing.training import SEARCH_MIN_ROWS, History, draw_seed, split_search, train
 
-__all__ = ["HeldOut", "Learner", "Table"]
+__all__ = ["Learner"]
 
 # What the file format allows.
 MOST_NEURONS = 1 << 20
@@ -38,57 +38,6 @@ EARLY_STOPPING_MIN_ROWS = 100
 # on samples of 800 rows of the credit defaults and on three synthetic sets.
 AUTO_L2, FEW_ROWS_L2 = 0.2, 4.0
 FEW_ROWS_FEATURE_DROPOUT = 0.3
-
-
-class Table(NamedTuple):
-    """A user's table as `fit` reads it: float32 rows, column names or None, and the kept
-    categories of every categorical feature by its index."""
-
-    rows: np.ndarray
-    names: tuple[str, ...] | None
-    categories: dict[int, list]
-
-
-class HeldOut(NamedTuple):
-    """The search part: float32 rows, the target that training watches, the known target
-    that recalibration fits, weights or None, and the recalibration where it is not that of
-    the estimator's own objective."""
-
-    rows: np.ndarray
-    target: np.ndarray
-    known: np.ndarray
-    weight: np.ndarray | None
-    refit: Callable | None = None
-
-
-class _Lesson(NamedTuple):
-    """What training sees: rows, target and weights or None; how many of the rows, the first
-    ones, choose the encoder's edges, and from which candidates, or None; and the stratum of
-    every row, or None."""
-
-    rows: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray | None
-    encode_first: int | None
-    candidates: dict | None
-    strata: np.ndarray | None
-
-    def joined(self, other: HeldOut, strata: np.ndarray | None) -> _Lesson:
-        """With the rows of `other` before these."""
-        weight = None
-        if self.weight is not None or other.weight is not None:
-            parts = ((other.weight, other.rows), (self.weight, self.rows))
-            weight = np.concatenate([np.ones(len(r)) if w is None else w for w, r in parts])
-        known = strata is not None and self.strata is not None
-        first = self.encode_first
-        return _Lesson(
-            np.concatenate([other.rows, self.rows]),
-            np.concatenate([other.target, self.target]),
-            weight,
-            None if first is None else first + len(other.rows),
-            self.candidates,
-            np.concatenate([strata, self.strata]) if known else None,
-        )
 
 
 class Learner(Estimator):
@@ -150,6 +99,10 @@ class Learner(Estimator):
         """The stratum of every row by its label, integers, where y are labels."""
         strata = self._strata(known)
         return None if strata is None else strata.astype(np.intp)
+
+    def _counts_by_class(self) -> bool:
+        """Whether the loss counts some class more than another."""
+        return False
 
     def _class_weighted(self, target, weight) -> tuple[np.ndarray, np.ndarray | None]:
         """Target and weight under which the loss counts by class."""
@@ -289,15 +242,28 @@ class Learner(Estimator):
         own = self._objective()
         objective = objective or own
         objective.check(target, weight)
-        lesson = _Lesson(rows, target, weight, encode_first, candidates, strata)
+        lesson = Lesson(
+            rows=rows,
+            target=target,
+            weight=weight,
+            table=table,
+            objective=objective,
+            loss=loss,
+            seed=seed,
+            encode_first=encode_first,
+            candidates=candidates,
+            strata=strata,
+            solved=loss is None and self._solves(rows.shape[1]),
+        )
         warm = self._warm_model(table, objective, rows.shape[1])
-        model, history = self._learn(lesson, held_out, table, objective, loss, seed, warm)
+        model, history = self._learn(lesson, held_out, warm)
         self._install(model, seed, table)
         self.history_ = history
         search_rows = len(held_out.rows)
-        calibrated = self.calibrate and not (loss is None and self._solves(model.n_features))
-        if calibrated:
-            self._balance(objective, lesson, always=search_rows > 0)
+        calibrated = self.calibrate and not lesson.solved
+        # Without a search part only counting by class calls for a new level.
+        if calibrated and (search_rows or self._counts_by_class()):
+            self._balance(lesson)
         correction = (1.0, 0.0)
         if calibrated and search_rows:
             refit = held_out.refit or own.calibration
@@ -305,11 +271,10 @@ class Learner(Estimator):
         fitted_rows = encode_first or len(lesson.rows)
         if self.refit and search_rows and history.best_epoch is not None:
             lesson = lesson.joined(held_out, self._label_strata(held_out.known))
-            epochs = history.best_epoch + 1
-            model, _ = self._learn(lesson, None, table, objective, loss, seed, warm, epochs)
+            model, _ = self._learn(lesson, None, warm, epochs=history.best_epoch + 1)
             self._install(model, seed, table)
             if calibrated:
-                self._balance(objective, lesson, always=True)
+                self._balance(lesson)
             model.rescale_output(*correction)
             self._forget_scorer()
         self.training_ = {"rows": fitted_rows, "search_rows": search_rows}
@@ -321,23 +286,19 @@ class Learner(Estimator):
         self._forget_scorer()
         return correction
 
-    def _balance(self, objective: Objective, lesson: _Lesson, *, always: bool) -> None:
+    def _balance(self, lesson: Lesson) -> None:
         """Gives the level that the rows learnt from have: they know it better than a tenth of
-        as many does. Without such a tenth only counting by class calls for it."""
+        as many does."""
         own = slice(lesson.encode_first)
         target, weight = lesson.target[own], at(lesson.weight, own)
-        if always or self._class_weighted(target, weight)[0] is not target:
-            self._rescale(objective.balance, lesson.rows[own], target, weight)
+        self._rescale(lesson.objective.balance, lesson.rows[own], target, weight)
 
     def _learn(
         self,
-        lesson: _Lesson,
+        lesson: Lesson,
         held_out: HeldOut | None,
-        table: Table,
-        objective: Objective,
-        loss,
-        seed: int,
         warm: Model | None,
+        *,
         epochs: int | None = None,
     ) -> tuple[Model, History]:
         """A trained model, and how it went.
@@ -345,51 +306,53 @@ class Learner(Estimator):
         warm: what to start from, None for a new one; epochs: where to stop, on the way to
         max_epochs.
         """
-        rows, weight = lesson.rows, lesson.weight
-        if warm is None:
-            model = self._new_model(lesson, table, objective, seed)
-        else:
-            model = warm.copy()
-        target, weight = self._class_weighted(lesson.target, weight)
-        if loss is None and self._solves(rows.shape[1]):
+        rows = lesson.rows
+        model = self._new_model(lesson) if warm is None else warm.copy()
+        target, weight = self._class_weighted(lesson.target, lesson.weight)
+        if lesson.solved:
             history = self._solve(model, rows, target, weight)
-        else:
-            few = len(rows) < SEARCH_MIN_ROWS
-            decay = (FEW_ROWS_L2 if few else AUTO_L2) if self.l2 == "auto" else self.l2
-            features_out = self.feature_dropout
-            if features_out == "auto":
-                features_out = FEW_ROWS_FEATURE_DROPOUT if few else 0.0
-            with objective.scaled(model, target, weight, fitted=warm is not None) as scaled:
-                if warm is None:
-                    directions = self._directions(table, rows.shape[1])
-                    constrain(model, directions, rows[: lesson.encode_first], seed)
-                validation = None
-                if held_out is not None and len(held_out.rows):
-                    watched, counts = self._class_weighted(held_out.target, held_out.weight)
-                    validation = (held_out.rows, scaled(watched), counts)
-                history = train(
-                    model,
-                    rows,
-                    scaled(target),
-                    loss=loss or objective.loss,
-                    sample_weight=weight,
-                    validation=validation,
-                    max_epochs=self.max_epochs,
-                    batch_size=self.batch_size,
-                    full_batch=few,
-                    strata=lesson.strata,
-                    learning_rate=self.learning_rate,
-                    weight_decay=decay,
-                    penalty=self._penalty() or None,
-                    dropout=self.dropout,
-                    feature_dropout=features_out,
-                    patience=self.patience,
-                    seed=seed,
-                    progress=self._progress(epochs),
-                )
-            _settle(model)
+            self._shift_prior(model, -1)
+            return model, history
+        objective, fitted = lesson.objective, warm is not None
+        with objective.scaled(model, target, weight, fitted=fitted) as scaled:
+            if not fitted:
+                directions = self._directions(lesson.table, rows.shape[1])
+                constrain(model, directions, rows[: lesson.encode_first], lesson.seed)
+            validation = None
+            if held_out is not None and len(held_out.rows):
+                watched, counts = self._class_weighted(held_out.target, held_out.weight)
+                validation = (held_out.rows, scaled(watched), counts)
+            history = train(
+                model,
+                rows,
+                scaled(target),
+                loss=lesson.loss or objective.loss,
+                sample_weight=weight,
+                validation=validation,
+                max_epochs=self.max_epochs,
+                batch_size=self.batch_size,
+                strata=lesson.strata,
+                learning_rate=self.learning_rate,
+                penalty=self._penalty() or None,
+                dropout=self.dropout,
+                patience=self.patience,
+                seed=lesson.seed,
+                progress=self._progress(epochs),
+                **self._recipe(len(rows)),
+            )
+        _settle(model)
         self._shift_prior(model, -1)
         return model, history
+
+    def _recipe(self, n: int) -> dict:
+        """The arguments of `train` that depend on how many rows there are."""
+        few = n < SEARCH_MIN_ROWS
+        decay, left_out = (FEW_ROWS_L2, FEW_ROWS_FEATURE_DROPOUT) if few else (AUTO_L2, 0.0)
+        return {
+            "full_batch": few,
+            "weight_decay": decay if self.l2 == "auto" else self.l2,
+            "feature_dropout": left_out if self.feature_dropout == "auto" else self.feature_dropout,
+        }
 
     def _progress(self, epochs: int | None) -> Callable[[dict], bool] | None:
         """The user's callback, and an end after so many epochs."""
@@ -402,8 +365,8 @@ class Learner(Estimator):
 
         return told
 
-    def _new_model(self, lesson: _Lesson, table: Table, objective: Objective, seed: int) -> Model:
-        own = slice(lesson.encode_first)
+    def _new_model(self, lesson: Lesson) -> Model:
+        own, table, objective = slice(lesson.encode_first), lesson.table, lesson.objective
         rows, weight = lesson.rows[own], at(lesson.weight, own)
         if self.encoder is None:
             encoder = Standardizer().fit(rows, weight, table.names)
@@ -412,7 +375,7 @@ class Learner(Estimator):
                 self.n_bins,
                 candidates=lesson.candidates,
                 embedding_dim=self.embedding_dim,
-                seed=seed,
+                seed=lesson.seed,
             ).fit(rows, weight, table.names, table.categories)
         return Model.build(
             encoder,
@@ -423,7 +386,7 @@ class Learner(Estimator):
             n_outputs=objective.n_outputs,
             link=objective.link,
             feature_names=table.names,
-            seed=seed,
+            seed=lesson.seed,
         )
 
     def _warm_model(self, table: Table, objective: Objective, n_features: int) -> Model | None:
