@@ -31,7 +31,7 @@ class Classifier(Learner):
     Parameters
     ----------
     hidden : tuple of int
-        Widths of the hidden ReLU layers; ``()`` is logistic regression, with
+        Widths of the hidden layers; ``()`` is logistic regression, with
         ``encoder=None`` and up to 2,000 coefficients solved by Newton's method on all rows:
         no search part, no early stopping, no calibration.
     encoder : "piecewise_linear" or None
