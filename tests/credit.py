@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 import numpy as np
@@ -31,3 +32,16 @@ def fitted(hidden: tuple[int, ...] = (16, 8)) -> farthing.Classifier:
     """A fitted classifier; never changed by a test."""
     X, y = data()
     return farthing.Classifier(hidden=hidden, max_epochs=8, random_state=0).fit(X, y)
+
+
+def with_constant_neurons(model: farthing.Classifier) -> farthing.Classifier:
+    """A copy whose first layer has three neurons without weights: they answer a constant."""
+    model = copy.copy(model)
+    model.model_ = model.model_.copy()
+    layer = model.model_.layers[0]
+    mask = np.ones(layer.weight.shape, bool)
+    mask[[2, 5, 11]] = False
+    layer.set_mask(mask)
+    layer.bias[[2, 5, 11]] = 0.9, -0.4, 1.6
+    model._forget_scorer()
+    return model

@@ -303,3 +303,11 @@ def categorical_values(parts: Parts, x) -> np.ndarray:
                 z += value * w if value else 0
         scores.append(z[0])
     return np.array(scores, np.float32)
+
+
+def with_target(outputs=1, **target) -> Parts:
+    """A linear model of three features whose info says what its outputs are."""
+    link = "softmax" if outputs > 1 else "sigmoid"
+    if target.get("kind") == "regression":
+        link = "identity"
+    return logistic(3, outputs, link, target=target)

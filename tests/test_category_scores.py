@@ -160,9 +160,35 @@ def test_one_row_of_texts(scorer, rng):
             assert scorer.predict(x) == scorer.predict(values)
 
 
-def test_an_array_of_text_where_every_feature_takes_text(rng):
-    parts = files.categorical()
-    scorer = Scorer(parts.dumps())
+def two_texts() -> files.Parts:
+    """A model of two features, both texts, whose score is the sum of their weights."""
+    tensors = {
+        "bins": np.zeros(2, np.int32),
+        "edges": np.zeros(0, np.float32),
+        "fill": np.zeros(2, np.float32),
+        "categories": np.full(2, 3, np.int32),
+        "weight": np.array([[1, 2, 3, 10, 20, 30]], np.float32),
+        "bias": np.zeros(1, np.float32),
+    }
+    operations = [
+        files.record(4, inputs=2, outputs=1, tensor=1, bits=32),
+        files.record(5, inputs=1, outputs=1),
+    ]
+    info = {"critical": {"target": {"kind": "regression"}}}
+    named = [(f"dense0.{name}", tensor) for name, tensor in tensors.items()]
+    return files.Parts(operations, named, None, info, {0: ["a", "b"], 1: ["x", "y"]})
+
+
+def test_an_array_of_text_where_every_feature_takes_text():
+    scorer = Scorer(two_texts().dumps())
+    rows = np.array([["a", "y"], ["b", "x"], ["c", ""]])
+    assert scorer.predict(rows).tolist() == [21, 12, 33]
+    assert [scorer.predict(row) for row in rows] == [21, 12, 33]
+    assert scorer.predict([["a", None], [np.nan, "x"]]).tolist() == [31, 13]
+
+
+def test_an_array_of_text_for_a_feature_of_numbers():
+    scorer = Scorer(files.categorical().dumps())
     with pytest.raises(TypeError, match=r"x must hold numbers, got str '.*' for feature 0"):
         scorer.predict(np.array([["1", "red", "1", "1", "Ada", "1", "1"]]))
 

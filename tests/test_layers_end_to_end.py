@@ -1,6 +1,5 @@
 """Estimators with every kind of layer, from fit to the file that they predict through."""
 
-import copy
 from functools import cache
 
 import credit
@@ -350,14 +349,7 @@ def test_embeddings_need_no_rows_without_a_hidden_layer():
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "sigmoid"])
 def test_constant_neurons_answer_by_their_activation(activation, quantized):
     X, _ = credit.data()
-    model = copy.copy(fitted("binary", activation, False))
-    model.model_ = model.model_.copy()
-    layer = model.model_.layers[0]
-    mask = np.ones(layer.weight.shape, bool)
-    mask[[2, 5, 11]] = False
-    layer.set_mask(mask)
-    layer.bias[[2, 5, 11]] = 0.9, -0.4, 1.6
-    model._forget_scorer()
+    model = credit.with_constant_neurons(fitted("binary", activation, False))
     if quantized:
         model = farthing.quantize(model, X)
     small = farthing.prune(model, sparsity=0.0, pattern="neuron")

@@ -1,5 +1,3 @@
-import copy
-
 import credit
 import numpy as np
 import pytest
@@ -143,7 +141,7 @@ def test_a_later_pruning_brings_nothing_back(scope):
     X, y = credit.data()
     first = farthing.prune(credit.fitted(), sparsity=0.5)
     shares = [z.mean() for z in zeros(first)]
-    assert max(shares) > 0.52 > 0.48 > min(shares)
+    assert max(shares) > 0.55 > 0.45 > min(shares)
     later = {
         "less": farthing.prune(first, sparsity=0.2, scope=scope),
         "as much": farthing.prune(first, sparsity=0.5, scope=scope),
@@ -158,14 +156,7 @@ def test_a_later_pruning_brings_nothing_back(scope):
 @pytest.mark.parametrize("quantized", [False, True])
 def test_neurons_without_weights_leave_their_constant_to_the_next_layer(quantized):
     X, _ = credit.data()
-    model = copy.copy(credit.fitted())
-    model.model_ = model.model_.copy()
-    layer = model.model_.layers[0]
-    mask = np.ones(layer.weight.shape, bool)
-    mask[[2, 5, 11]] = False
-    layer.set_mask(mask)
-    layer.bias[[2, 5, 11]] = 0.9, -0.4, 1.6
-    model._forget_scorer()
+    model = credit.with_constant_neurons(credit.fitted())
     if quantized:
         model = farthing.quantize(model, X)
     small = farthing.prune(model, sparsity=0.0, pattern="neuron")
