@@ -1,22 +1,9 @@
 /* Activations against long double on a sweep of floats (every one of them with the argument
  * "full"); what of the operations behind a layer is refused. */
+#include "floats.h"
 #include "refusal.h"
 
 /* ---- values ---------------------------------------------------------------------------- */
-
-static float from_bits(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* Finite floats in increasing order: rank 0 is the most negative. */
-enum { LARGEST = 0x7f7fffff };
-
-static float nth_float(uint32_t rank) {
-    if (rank <= LARGEST) return from_bits(0x80000000u | (LARGEST - rank));
-    return from_bits(rank - LARGEST - 1);
-}
 
 static long double exact_gate(long double x, long double t) {
     return t > 0 ? x / (1 + expl(-t)) : x * expl(t) / (1 + expl(t));

@@ -1,24 +1,11 @@
 /* Sigmoid and exp against long double on a sweep of floats (every one of them with the argument
  * "full"), softmax against its definition. */
 #include "check.h"
+#include "floats.h"
 
 #include "link.h"
 
 #include <math.h>
-
-static float from_bits(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* Finite floats in increasing order: rank 0 is the most negative. */
-enum { LARGEST = 0x7f7fffff };
-
-static float nth_float(uint32_t rank) {
-    if (rank <= LARGEST) return from_bits(0x80000000u | (LARGEST - rank));
-    return from_bits(rank - LARGEST - 1);
-}
 
 /* Where a long double is wider than a double, its own error does not count. */
 static double error_in_ulp(float z, float got) {
@@ -54,16 +41,8 @@ static void test_sigmoid_sweep(uint32_t stride) {
 static void test_sigmoid_seams(void) {
     for (int n = 0; n < 151; n++) {
         for (int sign = -1; sign <= 1; sign += 2) {
-            float z = (float)(sign * (n + 0.5) * 0.69314718055994530942);
-            for (int i = 0; i < 200; i++) z = nextafterf(z, -INFINITY);
-            float before = ft_sigmoid(z);
-            int falls = 0;
-            for (int i = 0; i < 400; i++) {
-                z = nextafterf(z, INFINITY);
-                const float p = ft_sigmoid(z);
-                falls += p < before;
-                before = p;
-            }
+            const float z = (float)(sign * (n + 0.5) * 0.69314718055994530942);
+            const int falls = falls_around(ft_sigmoid, z);
             CHECK(falls == 0, "%d falls near %g", falls, (double)z);
         }
     }
@@ -104,16 +83,8 @@ static void test_exp_sweep(uint32_t stride) {
 
 static void test_exp_seams(void) {
     for (int n = -152; n < 130; n++) {
-        float z = (float)((n + 0.5) * 0.69314718055994530942);
-        for (int i = 0; i < 200; i++) z = nextafterf(z, -INFINITY);
-        float before = ft_exp(z);
-        int falls = 0;
-        for (int i = 0; i < 400; i++) {
-            z = nextafterf(z, INFINITY);
-            const float y = ft_exp(z);
-            falls += y < before;
-            before = y;
-        }
+        const float z = (float)((n + 0.5) * 0.69314718055994530942);
+        const int falls = falls_around(ft_exp, z);
         CHECK(falls == 0, "%d falls near %g", falls, (double)z);
     }
 }
