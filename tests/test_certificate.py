@@ -3,6 +3,7 @@
 import itertools
 from types import SimpleNamespace
 
+import credit
 import files
 import numpy as np
 import pytest
@@ -114,17 +115,20 @@ def test_categories_have_no_order():
         "dense0.fill": np.array([np.nan, np.nan, 0, np.nan], np.float32),
         "dense0.categories": np.array([0, 3, 0, 5], np.int32),
         "dense0.embedding_dims": np.array([0, 0, 0, 2], np.int32),
+        "dense0.embedding": np.array([0.5, -5, 2, 1], np.float32),
     }
     # Two bins and missing; three categories and missing; one bin; an embedding in two columns.
-    columns = certificate._encoded_columns("dense0", tensors, 3 + 4 + 1 + 2)
+    operation = {"name": "dense0", "width": 3 + 4 + 1 + 2}
+    columns, bound = certificate._encoded_input(operation, tensors, 4)
     assert columns.feature.tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 3, 3]
     assert columns.rises.tolist() == [1, 1, 0, 1, 1, 1, 0, 1, 1, 1]
     assert columns.falls.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1, 1]
-    directions = certificate._first_layer(columns, np.ones((1, 10)), 4)
+    assert bound.tolist() == [1] * 8 + [5, 5]
+    directions = columns.through(np.ones((1, 10)))
     assert directions.rises.ravel().tolist() == [1, 1, 1, 1]
     assert directions.falls.ravel().tolist() == [0, 1, 0, 1]
     with pytest.raises(farthing.FarthingError, match="columns that dense0 reads"):
-        certificate._encoded_columns("dense0", tensors, 11)
+        certificate._encoded_input({**operation, "width": 11}, tensors, 4)
 
 
 def test_a_softmax_has_no_direction():
@@ -261,8 +265,8 @@ def test_unknown_operations_are_refused(monkeypatch):
     fields = {"_data": data, "n_features": 3}
     tensors = farthing.container.loads(data)
     monkeypatch.setattr(certificate, "_opened", lambda given: given)
-    unknown = [*opened._operations()[:1], {"kind": 6}]
-    with pytest.raises(farthing.FarthingError, match="kind 6"):
+    unknown = [*opened._operations()[:1], {"kind": 10}]
+    with pytest.raises(farthing.FarthingError, match="kind 10"):
         certify(SimpleNamespace(**fields, _operations=lambda: unknown))
     ops = tensors["ops"].copy()
     ops[28] = 1
@@ -280,3 +284,123 @@ def test_activations_that_may_fall_prove_nothing(activation, monkeypatch):
     monkeypatch.setattr(certificate, "_opened", lambda given: given)
     stub = SimpleNamespace(_data=data, n_features=3, _operations=lambda: operations)
     assert certify(stub) == {1: 0}
+
+
+# ---- activations, tables and residual sums ---------------------------------------------------
+
+
+def residual_file(amax, factors=(1.0, 1.0, 0.0), falling=None, activation=5, zero=(), alone=False):
+    """files.residual with weights >= 0 and tables that rise but at one entry: a score that rises
+    with every feature whose weights are not `zero`.  alone: all through what is added."""
+    parts = files.residual(amax, activation)
+    for name, tensor in parts.tensors:
+        if name.endswith("weight"):
+            np.abs(tensor, out=tensor)
+        if name == "dense0.weight":
+            tensor[:, list(zero)] = 0
+        if name == "dense1.weight" and alone:
+            tensor[:] = 0
+        if name.endswith("table"):
+            tensor[:] = np.minimum(np.arange(256), amax)
+            if falling is not None and name == "dense0.table":
+                tensor[falling] -= 2
+        if name.endswith("residual"):
+            tensor[:] = factors
+    return parts.dumps()
+
+
+def test_tables_are_looked_at_entry_by_entry():
+    everything = {0: 1, 1: 1, 2: 0}
+    for amax in (127, 255):
+        assert certify(residual_file(amax, zero=[2])) == everything
+        for falling in (2, 60, amax):
+            assert certify(residual_file(amax, falling=falling, zero=[2])) == {2: 0}
+    # Entries that no value reaches have no say.
+    assert certify(residual_file(127, falling=128, zero=[2])) == everything
+
+
+def test_residual_sums_have_the_directions_of_both_parts():
+    assert certify(residual_file(127, (0.5, 0.5, 3.0))) == {0: 1, 1: 1, 2: 1}
+    assert certify(residual_file(127, (0.5, -0.5, 3.0))) == {}
+    assert certify(residual_file(127, (-0.5, 0.5, 3.0), zero=[1])) == {1: 0}
+    assert certify(residual_file(127, (-0.5, -0.5, 90.0))) == {0: -1, 1: -1, 2: -1}
+    assert certify(residual_file(127, (0.0, -0.5, 90.0))) == {0: -1, 1: -1, 2: -1}
+
+
+@pytest.mark.parametrize("amax", [0, 127])
+def test_what_is_added_counts_by_itself(amax):
+    assert certify(residual_file(amax, alone=True, zero=[1])) == {0: 1, 1: 0, 2: 1}
+
+
+@pytest.mark.parametrize(("activation", "rises"), [(5, True), (6, False), (7, False), (8, True)])
+def test_float_activations_that_fall_prove_nothing(activation, rises):
+    expected = {0: 1, 1: 0, 2: 1} if rises else {1: 0}
+    assert certify(residual_file(0, activation=activation, zero=[1])) == expected
+
+
+def neighbours(function):
+    """The answers of a model of one input to runs of neighbouring floats, and a coarse sweep."""
+    rng = np.random.default_rng(0)
+    starts = np.concatenate([rng.uniform(-20, 20, 300), rng.normal(size=300) * 1e-3, [0.0, 2**-10]])
+    for start in starts.astype(np.float32):
+        run = [start]
+        for _ in range(300):
+            run.append(np.nextafter(run[-1], np.float32(np.inf)))
+        yield function(np.array(run, np.float32)[:, None])
+    yield function(np.linspace(-120, 120, 400_001, dtype=np.float32)[:, None])
+
+
+@pytest.mark.parametrize("what", ["tanh", "sigmoid", "exp"])
+def test_functions_that_count_as_monotone_never_fall(what):
+    """As computed, for neighbouring floats too; tests/csrc has a sweep of all of them."""
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+    tensors = [("input.shift", zero), ("input.scale", one), ("input.fill", zero)]
+    operations = [files.record(1, inputs=1, outputs=1, tensor=1)]
+    for i in range(1 if what == "exp" else 2):
+        tensors += [(f"dense{i}.weight", one[:, None]), (f"dense{i}.bias", zero)]
+        operations.append(files.record(3, inputs=1, outputs=1, bits=32, tensor=4 + 2 * i))
+        if i == 0 and what != "exp":
+            kind = {"tanh": 5, "sigmoid": 8}[what]
+            operations.append(files.record(7, inputs=1, outputs=1, activation=kind))
+    operations.append(files.record(5, inputs=1, outputs=1, activation=4 if what == "exp" else 0))
+    info = {"critical": {"target": {"kind": "regression"}}}
+    data = files.Parts(operations, tensors, info=info).dumps()
+    assert certify(data) == {0: 1}
+    for answers in neighbours(farthing.Scorer(data).predict):
+        assert (answers[1:] >= answers[:-1]).all()
+
+
+def test_periodic_inputs_rise_and_fall():
+    columns, bound = certificate._periodic_input({"outputs": 12}, 3)
+    assert columns.feature.tolist() == [0] * 4 + [1] * 4 + [2] * 4 and (bound == 1).all()
+    weight = np.zeros((1, 12))
+    weight[0, 5] = 1
+    directions = columns.through(weight)
+    assert directions.rises.ravel().tolist() == directions.falls.ravel().tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("step", ["float", "int8", "int4", "qat"])
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+def test_fitted_models_with_smooth_units_are_proven(activation, step):
+    X, _ = credit.data()
+    model = farthing.Regressor(
+        hidden=(8, 8),
+        activation=activation,
+        loss="poisson",
+        monotone_constraints={0: -1, 1: 1},
+        max_epochs=3,
+        random_state=0,
+    ).fit(X, X[:, 1] + 0.1)
+    how = {
+        "int8": {"weight_bits": 8},
+        "int4": {"weight_bits": 4, "activation_bits": 8},
+        "qat": {"weight_bits": 4, "training": "qat", "epochs": 1},
+    }
+    if step != "float":
+        model = farthing.quantize(model, X, **how[step])
+    scorer = model._scorer()
+    assert certify_monotone(scorer) == {0: True, 1: True}
+    rng = np.random.default_rng(0)
+    rows = np.nan_to_num(X[:2000].astype(np.float32))
+    assert brute_force(scorer, 0, rows, rng, (0, 2e5)) <= {-1}
+    assert brute_force(scorer, 1, rows, rng, (-1, 6)) == {1}

@@ -13,8 +13,14 @@ feature only, both values numbers: the unit's value at the larger one is never s
   monotone in its operands (terms that are 0 change nothing), so it is monotone as computed,
   not only in theory.  A term is weight x input: the input's direction times the weight's sign.
 - What follows a sum is non-decreasing: conversion to float, multiplication by mult > 0 (the
-  loader refuses others), group scales >= 1, addition, rounding, clamps, ReLU, and the
-  logistic function, whose float32 answers never decrease.
+  loader refuses others), group scales >= 1, addition, rounding, clamps, ReLU; a table whose
+  entries never decrease, which is looked at; and the logistic function, tanh and exp, whose
+  float32 answers never decrease.  Their formulas do not prove that, since the error of a double
+  may turn two neighbours around; the C tests run through the floats, each of them when asked to
+  (``tests/csrc/test_link.c``, ``test_activation.c``).  GELU and SiLU fall and rise.
+- A residual sum has both directions of its parts; of integers each part counts with the sign of
+  its factor.
+- Sines and cosines rise and fall, and prove nothing but that a feature has no effect.
 
 So the signs prove the output's direction for every float a feature can take, between the edges
 of its bins too, and for all values of the other features.  Where signs disagree nothing is
@@ -24,7 +30,7 @@ proven, although the score may still be monotone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,9 +40,12 @@ from farthing._validate import FarthingError
 __all__ = ["certify", "certify_monotone", "declaration"]
 
 _INPUTS, _DENSE, _ENCODE_DENSE, _LINK = (1, 2), 3, 4, 5
-# Activations of a layer and of the link that never decrease: none and ReLU; none and sigmoid.
+_TABLE, _ACTIVATE, _ADD, _PERIODIC = 6, 7, 8, 9
+# Activations that never decrease: of a layer none and ReLU, of the link none, sigmoid and exp,
+# of an operation of their own tanh and sigmoid.
 _MONOTONE_LAYER = (0, 1)
-_MONOTONE_LINK = (0, 2)
+_MONOTONE_LINK = (0, 2, 4)
+_MONOTONE_ACTIVATION = (5, 8)
 _LARGEST = 2.0**127
 
 
@@ -55,6 +64,16 @@ class _Directions:
         up, down = (weight > 0).astype(np.float32).T, (weight < 0).astype(np.float32).T
         rises, falls = self.rises.astype(np.float32), self.falls.astype(np.float32)
         return _Directions((rises @ up + falls @ down) > 0, (rises @ down + falls @ up) > 0)
+
+    def turned(self, factor: float) -> _Directions:
+        """Of the units times a number."""
+        if factor < 0:
+            return _Directions(self.falls, self.rises)
+        return _Directions(self.rises & (factor > 0), self.falls & (factor > 0))
+
+    def plus(self, other: _Directions) -> _Directions:
+        """Of the sums with other units."""
+        return _Directions(self.rises | other.rises, self.falls | other.falls)
 
     def unknown(self, units: np.ndarray) -> _Directions:
         """With nothing known of some units (bool), except where they are constant."""
@@ -84,38 +103,85 @@ def certify(data: bytes | _core.CoreScorer) -> dict[int, int]:
     """
     core = _opened(data)
     tensors = container.loads(core._data)
-    if tensors["ops"].reshape(-1, 32)[:, 28:].any():
+    operations = core._operations()
+    sources = tensors["ops"].reshape(-1, 32)[:, 28:].any(axis=1)
+    if any(used and o["kind"] != _ADD for used, o in zip(sources, operations, strict=False)):
         raise FarthingError("certify does not know what the operations of this file do")
-    directions = bound = None
-    for operation in core._operations():
-        kind = operation["kind"]
-        if kind in _INPUTS:
-            columns = _input_columns(tensors["input.scale"])
-        elif kind == _LINK:
-            outputs = np.full(operation["outputs"], operation["activation"] not in _MONOTONE_LINK)
-            directions = directions.unknown(outputs)
-        elif kind in (_DENSE, _ENCODE_DENSE):
-            name = operation["name"]
-            weight = _weight(operation, tensors)
-            if kind == _ENCODE_DENSE:
-                columns = _encoded_columns(name, tensors, weight.shape[1])
-                bound = np.ones(weight.shape[1])
-            if directions is None:
-                directions = _first_layer(columns, weight, core.n_features)
-            else:
-                directions = directions.through(weight)
-            lost = np.full(len(weight), operation["activation"] not in _MONOTONE_LAYER)
-            if operation["bits"] == 32 and bound is not None:
-                # Twice the largest sum, for its roundings: past the end of float32 an
-                # infinity could meet its opposite.
-                bound = 2 * (np.abs(weight) @ bound + np.abs(tensors[f"{name}.bias"]))
-                lost |= ~(bound < _LARGEST)
-            directions = directions.unknown(lost)
-        else:
-            raise FarthingError(f"certify does not know operations of kind {kind}")
+    directions = _followed(operations, tensors, core.n_features)
     rises, falls = directions.rises.any(axis=1), directions.falls.any(axis=1)
     proven = np.flatnonzero(~(rises & falls))
     return {int(j): int(rises[j]) - int(falls[j]) for j in proven}
+
+
+def _followed(operations: list[dict[str, Any]], tensors, n_features: int) -> _Directions:
+    """The directions of the last operation's outputs."""
+    every: list[_Unit] = []
+    for operation in operations:
+        kind = operation["kind"]
+        unit = every[-1] if every else None
+        if kind in _INPUTS:
+            unit = _Unit(_scaled_input(tensors["input.scale"]), None)
+        elif kind == _PERIODIC:
+            unit = _periodic_input(operation, n_features)
+        elif kind in (_DENSE, _ENCODE_DENSE):
+            if kind == _ENCODE_DENSE:
+                unit = _encoded_input(operation, tensors, n_features)
+            unit = _behind_layer(operation, tensors, unit)
+        elif kind == _TABLE:
+            entries = tensors[f"{operation['name']}.table"][: operation["amax_in"] + 1]
+            unit = unit.behind((np.diff(entries.astype(int)) >= 0).all())
+        elif kind == _ACTIVATE:
+            rises = operation["activation"] in _MONOTONE_ACTIVATION
+            # The others are no farther from 0 than what they are given.
+            unit = unit.behind(rises, np.ones(operation["outputs"]) if rises else unit.bound)
+        elif kind == _ADD:
+            unit = _behind_sum(operation, tensors, unit, every[operation["source"]])
+        elif kind == _LINK:
+            unit = unit.behind(operation["activation"] in _MONOTONE_LINK)
+        else:
+            raise FarthingError(f"certify does not know operations of kind {kind}")
+        every.append(unit)
+    return every[-1].directions
+
+
+class _Unit(NamedTuple):
+    """What is known behind an operation: directions, and of floats how large the values may be
+    (units,), None where that is not known."""
+
+    directions: _Directions | _Columns
+    bound: np.ndarray | None
+
+    def behind(self, is_monotone: bool, bound: np.ndarray | None = None) -> _Unit:
+        """Behind a function of each value."""
+        lost = np.full(self.directions.rises.shape[1], not is_monotone)
+        return _Unit(self.directions.unknown(lost), self.bound if bound is None else bound)
+
+    def within_floats(self) -> _Unit:
+        """Without what may pass the end of float32, where an infinity could meet its opposite."""
+        if self.bound is None:
+            return self
+        return self._replace(directions=self.directions.unknown(~(self.bound < _LARGEST)))
+
+
+def _behind_layer(operation: dict[str, Any], tensors, inputs: _Unit) -> _Unit:
+    weight = _weight(operation, tensors)
+    bound = None
+    if operation["bits"] == 32 and inputs.bound is not None:
+        # Twice the largest sum, for its roundings.
+        bias = np.abs(tensors[f"{operation['name']}.bias"])
+        bound = 2 * (np.abs(weight) @ inputs.bound + bias)
+    unit = _Unit(inputs.directions.through(weight), bound).within_floats()
+    return unit.behind(operation["activation"] in _MONOTONE_LAYER)
+
+
+def _behind_sum(operation: dict[str, Any], tensors, own: _Unit, added: _Unit) -> _Unit:
+    factors, bound = (1.0, 1.0), None
+    if operation["amax_out"]:
+        factors = tensors[f"{operation['name']}.residual"]
+    elif own.bound is not None and added.bound is not None:
+        bound = 2 * (own.bound + added.bound)
+    directions = own.directions.turned(factors[0]).plus(added.directions.turned(factors[1]))
+    return _Unit(directions, bound).within_floats()
 
 
 def certify_monotone(data: bytes | _core.CoreScorer) -> dict[str | int, bool]:
@@ -177,19 +243,41 @@ def _opened(data: bytes | _core.CoreScorer) -> _core.CoreScorer:
 
 
 class _Columns:
-    """What the first layer sees: the feature of every column, and whether the column may rise
-    and may fall with it; both for a column of categories, neither for one of missing values."""
+    """The inputs of the first layer: the feature of each, and whether it may rise and may fall
+    with it.  The same as directions, which would have a row a feature."""
 
-    def __init__(self, feature: np.ndarray, rises: np.ndarray, falls: np.ndarray):
-        self.feature, self.rises, self.falls = feature, rises, falls
+    def __init__(self, feature: np.ndarray, rises, falls, n_features: int):
+        self.feature = feature
+        self.rises, self.falls = (np.broadcast_to(may, feature.shape) for may in (rises, falls))
+        self.n_features = n_features
+
+    def through(self, weight: np.ndarray) -> _Directions:
+        up, down = (weight > 0).T, (weight < 0).T
+        rises, falls = self.rises[:, None], self.falls[:, None]
+        result = _Directions(*np.zeros((2, self.n_features, len(weight)), bool))
+        np.logical_or.at(result.rises, self.feature, (rises & up) | (falls & down))
+        np.logical_or.at(result.falls, self.feature, (rises & down) | (falls & up))
+        return result
+
+    def turned(self, factor: float) -> _Directions:
+        own = np.arange(self.n_features)[:, None] == self.feature
+        return _Directions(own & self.rises, own & self.falls).turned(factor)
 
 
-def _input_columns(scale: np.ndarray) -> _Columns:
-    return _Columns(np.arange(len(scale)), scale > 0, scale < 0)
+def _scaled_input(scale: np.ndarray) -> _Columns:
+    return _Columns(np.arange(len(scale)), scale > 0, scale < 0, len(scale))
 
 
-def _encoded_columns(name: str, tensors: dict[str, np.ndarray], width: int) -> _Columns:
-    """Of a feature: its bins, or its categories or their embedding; then missing, if it has one."""
+def _periodic_input(operation: dict[str, Any], n_features: int) -> _Unit:
+    width = operation["outputs"]
+    feature = np.repeat(np.arange(n_features), width // n_features)
+    return _Unit(_Columns(feature, True, True, n_features), np.ones(width))
+
+
+def _encoded_input(operation: dict[str, Any], tensors, n_features: int) -> _Unit:
+    """Of a feature: its bins, which rise; or its categories or their embedding, which may do
+    both; then missing, if it has one, which does neither."""
+    name, width = operation["name"], operation["width"]
     bins = tensors[f"{name}.bins"]
     missing = np.isnan(tensors[f"{name}.fill"])
     none = np.zeros(len(bins), np.int32)
@@ -201,18 +289,13 @@ def _encoded_columns(name: str, tensors: dict[str, np.ndarray], width: int) -> _
     counts = np.stack([ordered, unordered, absent], axis=1).ravel()
     if counts.sum() != width:
         raise FarthingError(f"certify does not know the columns that {name} reads")
-    feature = np.repeat(np.arange(len(bins)), ordered + unordered + absent)
+    columns = ordered + unordered + absent
+    feature = np.repeat(np.arange(len(bins)), columns)
     part = np.repeat(np.tile(np.arange(3), len(bins)), counts)
-    return _Columns(feature, part < 2, part == 1)
-
-
-def _first_layer(columns: _Columns, weight: np.ndarray, n_features: int) -> _Directions:
-    up, down = (weight > 0).T, (weight < 0).T
-    rises, falls = columns.rises[:, None], columns.falls[:, None]
-    result = _Directions(*np.zeros((2, n_features, len(weight)), bool))
-    np.logical_or.at(result.rises, columns.feature, (rises & up) | (falls & down))
-    np.logical_or.at(result.falls, columns.feature, (rises & down) | (falls & up))
-    return result
+    # A column of an embedding may hold any number; every other one is 1 at most.
+    reach = np.abs(tensors.get(f"{name}.embedding", none).astype(float)).max(initial=0)
+    bound = np.where(np.repeat(embedded > 0, columns), reach, 1.0)
+    return _Unit(_Columns(feature, part < 2, part == 1, n_features), bound)
 
 
 def _weight(operation: dict[str, Any], tensors: dict[str, np.ndarray]) -> np.ndarray:
