@@ -19,8 +19,8 @@ GROUPS = [
     | {"samples", "streams"},
     {"categories", "edges", "grids", "standardizer"},
     {"frames"},
-    {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"}
-    | {"thresholds"},
+    {"_info", "container", "encoding", "layers", "losses", "periodic", "recalibration"}
+    | {"solvers", "tables", "thresholds"},
     {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling", "splitting"},
     {"export", "monotone", "parts", "penalties", "scorer"},
     {"targets", "training"},

@@ -66,6 +66,23 @@ def container_parse(data: bytes) -> list[tuple[str, str, tuple[int, ...], int, i
 def bench_predict(scorer: CoreScorer, rows: NDArray[np.float32], repeats: int) -> float: ...
 def packed_matmul(packed: Packed, x: NDArray[np.uint8], m: int, out: NDArray[np.int32]) -> None: ...
 def certified_depth(weights: NDArray[np.int8], amax: int) -> int: ...
+def periodic(
+    x: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    fill: NDArray[np.float32],
+    frequencies: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None: ...
+def periodic_codes(
+    x: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    fill: NDArray[np.float32],
+    frequencies: NDArray[np.float32],
+    amax: int,
+    out: NDArray[np.uint8],
+) -> None: ...
 def prune_select(scores: NDArray[np.float32], drop: int) -> NDArray[np.bool_]: ...
 def prune_scores(
     weights: NDArray[np.float32], block_rows: int, block_columns: int, l2: bool

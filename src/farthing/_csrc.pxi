@@ -131,8 +131,8 @@ cdef extern from "convert.h":
 cdef extern from "env.h":
     ctypedef struct ft_env:
         pass
-    ft_env ft_env_enter()
-    void ft_env_leave(ft_env saved)
+    ft_env ft_env_enter() nogil
+    void ft_env_leave(ft_env saved) nogil
 
 cdef extern from "dispatch.h":
     uint32_t ft_isa_count()
@@ -166,6 +166,17 @@ cdef extern from "pack.h":
 cdef extern from "gemm.h":
     int ft_matmul(
         const ft_isa *isa, const ft_packed *w, size_t m, const uint8_t *a, int32_t *c
+    ) nogil
+
+cdef extern from "periodic.h":
+    ctypedef struct ft_scaler:
+        uint32_t n
+        uint32_t out_amax
+        const float *shift
+        const float *scale
+        const float *fill
+    void ft_periodic(
+        const ft_scaler *s, size_t m, const float *frequencies, const float *x, void *y
     ) nogil
 
 cdef extern from "prune.h":

@@ -1,4 +1,5 @@
-# What farthing.kernels, pruning and export call: packed products, selection, Rice coding.
+# What farthing.kernels, periodic, pruning and export call: packed products, sines, selection,
+# Rice coding.
 # Arrays come from our own Python code, which checked and laid them out.
 
 cdef class Packed:
@@ -95,6 +96,45 @@ def certified_depth(weights, uint32_t amax) -> int:
     cdef const int8_t *w = <const int8_t *>contiguous(weights, FT_ELEMENT_I8, &size)
     n, k = weights.shape
     return ft_certified_depth(w, n, k, amax)
+
+
+def periodic(x, shift, scale, fill, frequencies, out) -> None:
+    """The periodic operation (docs/file-format.md) of some rows, into `out`.
+
+    x (rows, features), shift, scale, fill (features,) and frequencies (features, m) are float32;
+    out is (rows, 2 * m * features), float32.  All are C-contiguous.
+    """
+    periodic_rows(x, shift, scale, fill, frequencies, 0, out, FT_ELEMENT_F32, 4)
+
+
+def periodic_codes(x, shift, scale, fill, frequencies, uint32_t amax, out) -> None:
+    """The same rounded to integers in 0..amax, 127 or 255; out is uint8."""
+    periodic_rows(x, shift, scale, fill, frequencies, amax, out, FT_ELEMENT_U8, 1)
+
+
+cdef int periodic_rows(
+    x, shift, scale, fill, frequencies, uint32_t amax, out, ft_element element, size_t itemsize
+) except -1:
+    cdef ft_scaler scaler
+    cdef size_t size, rows, features, m, i
+    rows, features = x.shape
+    m = frequencies.shape[1]
+    if out.shape != (rows, 2 * m * features):
+        raise ValueError(f"out must be {rows} x {2 * m * features}, got shape {out.shape}")
+    cdef const float *row = <const float *>contiguous(x, FT_ELEMENT_F32, &size)
+    cdef const float *f = <const float *>contiguous(frequencies, FT_ELEMENT_F32, &size)
+    cdef char *y = <char *>contiguous(out, element, &size)
+    scaler.n, scaler.out_amax = features, amax
+    scaler.shift = <const float *>contiguous(shift, FT_ELEMENT_F32, &size)
+    scaler.scale = <const float *>contiguous(scale, FT_ELEMENT_F32, &size)
+    scaler.fill = <const float *>contiguous(fill, FT_ELEMENT_F32, &size)
+    cdef ft_env saved
+    with nogil:
+        saved = ft_env_enter()
+        for i in range(rows):
+            ft_periodic(&scaler, m, f, row + i * features, y + i * 2 * m * features * itemsize)
+        ft_env_leave(saved)
+    return 0
 
 
 def prune_select(scores, size_t drop):

@@ -14,11 +14,12 @@ from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.grids import Grid, lookup_table
 from farthing.layers import Dense
 from farthing.model import Model
+from farthing.periodic import PeriodicEncoder
 
 __all__ = ["model_to_tensors"]
 
 _STANDARDIZE, _QUANTIZE, _DENSE, _ENCODE_DENSE, _LINK = 1, 2, 3, 4, 5
-_TABLE, _ACTIVATE, _ADD = 6, 7, 8
+_TABLE, _ACTIVATE, _ADD, _PERIODIC = 6, 7, 8, 9
 _LINKS = {"identity": 0, "sigmoid": 2, "softmax": 3, "log": 4}
 _ACTIVATIONS = {"tanh": 5, "gelu": 6, "silu": 7, "sigmoid": 8}
 _RECORD = struct.Struct("<HHIIIIHHHHI")
@@ -186,17 +187,32 @@ def _category_tensors(encoder) -> Tensors:
     return tensors
 
 
-def _write_input(writer: _Writer, encoder: Standardizer, amax: int) -> None:
-    scale = encoder.scale_.astype(np.float32)
-    if amax:
+def _write_input(writer: _Writer, encoder: Standardizer | PeriodicEncoder, amax: int) -> None:
+    kind, scale = _QUANTIZE if amax else _STANDARDIZE, encoder.scale_.astype(np.float32)
+    frequencies: Tensors = []
+    if isinstance(encoder, PeriodicEncoder):
+        kind, frequencies = _PERIODIC, [("input.frequencies", encoder.frequencies_)]
+    elif amax:
         scale = (scale * np.float32(amax)).astype(np.float32)
+    shift, fill = encoder.mean_, encoder.fill_
+    scaling = [("input.shift", shift), ("input.scale", scale), ("input.fill", fill)]
     writer.add(
-        _QUANTIZE if amax else _STANDARDIZE,
-        [("input.shift", encoder.mean_), ("input.scale", scale), ("input.fill", encoder.fill_)],
+        kind,
+        [*scaling, *frequencies],
         inputs=encoder.n_features_,
         outputs=encoder.width,
         amax_out=amax,
     )
+
+
+def _input_grid(encoder, amax: int) -> Grid:
+    """What the integers that the first layer reads stand for; of a float model no one asks."""
+    if not amax:
+        return Grid(1.0)
+    if isinstance(encoder, PeriodicEncoder):
+        return Grid(2.0 / amax, -1.0)
+    # The encoding, and the rescaled standardised input, is 1 at amax.
+    return Grid(1.0 / amax)
 
 
 def model_to_tensors(model: Model, info: dict) -> Tensors:
@@ -211,8 +227,7 @@ def model_to_tensors(model: Model, info: dict) -> Tensors:
     encoded = isinstance(encoder, PiecewiseLinearEncoder)
     if not encoded:
         _write_input(writer, encoder, amax)
-    # The encoding (and the quantized input) is 1 at amax.
-    inputs = Grid(1.0 / amax if amax else 1.0)
+    inputs = _input_grid(encoder, amax)
     for index, layer in enumerate(model.layers):
         source = writer.last
         if layer.residual and index == 0 and (encoded or amax):

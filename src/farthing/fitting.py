@@ -15,6 +15,7 @@ from farthing.lesson import HeldOut, Lesson, Table
 from farthing.model import Model
 from farthing.monotone import constrain, resolve_constraints
 from farthing.penalties import Penalty
+from farthing.periodic import PeriodicEncoder
 from farthing.tables import (
     as_groups,
     as_matrix,
@@ -29,6 +30,11 @@ from farthing.training import SEARCH_MIN_ROWS, History, draw_seed, split_search,
 
 __all__ = ["Learner"]
 
+ENCODERS = {
+    "piecewise_linear": PiecewiseLinearEncoder,
+    "periodic": PeriodicEncoder,
+    None: Standardizer,
+}
 # What the file format allows.
 MOST_NEURONS = 1 << 20
 # Where early stopping is asked for, ten rows to stop by are better than none.
@@ -50,7 +56,7 @@ class Learner(Estimator):
             )
         widths = {f"hidden[{i}]": width for i, width in enumerate(self.hidden)}
         check_integer(1, MOST_NEURONS, **widths)
-        check_choice(("piecewise_linear", None), encoder=self.encoder)
+        check_choice(tuple(ENCODERS), encoder=self.encoder)
         check_choice(tuple(a for a in ACTIVATIONS if a != "linear"), activation=self.activation)
         check_choice(("quantile", "teacher"), edges=self.edges)
         check_choice(("auto", True, False), early_stopping=self.early_stopping)
@@ -72,6 +78,16 @@ class Learner(Estimator):
             raise FarthingError(
                 "monotone_constraints need batch_norm=False and residual=False, "
                 f"got {self.batch_norm!r} and {self.residual!r}"
+            )
+        if constrained and self.encoder == "periodic":
+            raise FarthingError(
+                "monotone_constraints need encoder='piecewise_linear' or None, got 'periodic', "
+                "whose columns rise and fall"
+            )
+        if self.edges == "teacher" and self.encoder != "piecewise_linear":
+            raise FarthingError(
+                f"edges 'teacher' needs encoder='piecewise_linear', which has bins, got "
+                f"encoder={self.encoder!r}"
             )
         if penalty and self.batch_norm:
             raise FarthingError(
@@ -138,9 +154,10 @@ class Learner(Estimator):
         n = len(table.rows)
         if n < 2:
             raise FarthingError(f"X must have 2 rows or more, got {n} sample(s) (n_samples={n})")
-        if table.categories and self.encoder is None:
+        if table.categories and self.encoder != "piecewise_linear":
             raise FarthingError(
-                "categorical_features need encoder='piecewise_linear', got encoder=None"
+                "categorical_features need encoder='piecewise_linear', "
+                f"got encoder={self.encoder!r}"
             )
         check_features(table.rows, table.names)
         self._directions(table, table.rows.shape[1])
@@ -370,6 +387,8 @@ class Learner(Estimator):
         rows, weight = lesson.rows[own], at(lesson.weight, own)
         if self.encoder is None:
             encoder = Standardizer().fit(rows, weight, table.names)
+        elif self.encoder == "periodic":
+            encoder = PeriodicEncoder(self.n_bins, seed=lesson.seed).fit(rows, weight, table.names)
         else:
             encoder = PiecewiseLinearEncoder(
                 self.n_bins,
@@ -399,6 +418,7 @@ class Learner(Estimator):
         widths = tuple(layer.n_outputs for layer in model.layers)
         facts = {
             "float weights": (not model.is_quantized, True),
+            "the encoder": (_encoder_name(model), self.encoder),
             "the features": (model.n_features, n_features),
             "the column names": (model.feature_names, table.names),
             "the categories": (model.encoder.categories_, table.categories),
@@ -425,6 +445,10 @@ class Learner(Estimator):
         else:
             vars(self).pop("feature_names_in_", None)
         self._forget_scorer()
+
+
+def _encoder_name(model: Model) -> str | None:
+    return next(name for name, kind in ENCODERS.items() if isinstance(model.encoder, kind))
 
 
 def _settle(model: Model) -> None:

@@ -13,6 +13,7 @@ from farthing._validate import FarthingError
 from farthing.batchnorm import BatchNorm
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.layers import Dense
+from farthing.periodic import PeriodicEncoder
 
 __all__ = ["Model"]
 
@@ -24,11 +25,11 @@ _FORWARD_ROWS = 1024
 class Model:
     """What an estimator holds in ``.model_``.
 
-    encoder: a fitted ``PiecewiseLinearEncoder`` or ``Standardizer``; layers: the ``Dense``
-    layers in the order of the computation; link: "identity", "sigmoid", "softmax" (one output
-    a class) or "log" (the score is exp(z)), what turns the last output into the score;
-    feature_names: or None; activation_bits: 7 or 8 for a quantized model, None for a float
-    one.
+    encoder: a fitted ``PiecewiseLinearEncoder``, ``PeriodicEncoder`` or ``Standardizer``; layers:
+    the ``Dense`` layers in the order of the computation; link: "identity", "sigmoid", "softmax"
+    (one output a class) or "log" (the score is exp(z)), what turns the last output into the
+    score; feature_names: or None; activation_bits: 7 or 8 for a quantized model, None for a
+    float one.
 
     >>> encoder = PiecewiseLinearEncoder().fit([[0.0], [1.0], [2.0]])
     >>> model = Model.build(encoder, hidden=(4,), seed=0)
@@ -36,7 +37,7 @@ class Model:
     (2, 1)
     """
 
-    encoder: PiecewiseLinearEncoder | Standardizer
+    encoder: PiecewiseLinearEncoder | PeriodicEncoder | Standardizer
     layers: list[Dense]
     link: str = "sigmoid"
     feature_names: tuple[str, ...] | None = None
@@ -45,7 +46,7 @@ class Model:
     @classmethod
     def build(
         cls,
-        encoder: PiecewiseLinearEncoder | Standardizer,
+        encoder: PiecewiseLinearEncoder | PeriodicEncoder | Standardizer,
         hidden: Sequence[int] = (64, 32),
         *,
         activation: str = "relu",
@@ -65,8 +66,8 @@ class Model:
 
         Weights are normal with variance 2 / inputs before a rectifier (He et al., "Delving
         Deep into Rectifiers", 2015), 1 / inputs before another activation and in the last
-        layer, a quarter of that on a piecewise-linear encoding.  output_bias: where training
-        starts.  Raises FarthingError where the encoder has no columns.
+        layer, a quarter of that on a piecewise-linear encoding and twice that on a periodic one.
+        output_bias: where training starts.  Raises FarthingError where the encoder has no columns.
         """
         if encoder.width == 0:
             raise FarthingError("X must have a column that varies, got constants and NaN only")
@@ -83,6 +84,9 @@ class Model:
                 # The columns of a feature rise together: their sum varies more than the
                 # sum of independent inputs, for which the rule is made.
                 variance /= 4
+            if i == 0 and isinstance(encoder, PeriodicEncoder):
+                # sin^2 + cos^2 = 1: the mean square of the inputs is 1/2, not 1.
+                variance *= 2
             weight *= np.float32(np.sqrt(variance))
             bias = np.full(n, output_bias if last else 0, dtype=np.float32)
             layers.append(

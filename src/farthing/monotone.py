@@ -19,6 +19,7 @@ import numpy as np
 
 from farthing._validate import FarthingError, check_choice
 from farthing.model import Model
+from farthing.periodic import PeriodicEncoder
 
 __all__ = ["constrain", "resolve_constraints"]
 
@@ -106,6 +107,11 @@ def constrain(model: Model, directions: Mapping[int, int], rows, seed: int = 0) 
     if model.n_outputs != 1:
         raise FarthingError(
             f"{ARGUMENT} must be None for a model of several outputs, got {dict(directions)}"
+        )
+    if isinstance(model.encoder, PeriodicEncoder):
+        raise FarthingError(
+            f"{ARGUMENT} must be None on a periodic encoding, whose columns rise and fall, "
+            f"got {dict(directions)}"
         )
     for layer in model.layers:
         if layer.activation not in MONOTONE_ACTIVATIONS:

@@ -10,7 +10,7 @@ import numpy as np
 from farthing import _core
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.activations import activate
-from farthing.encoding import Standardizer
+from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.grids import GridView, fit_grid
 from farthing.layers import Dense, QuantizedWeight
 from farthing.model import Model
@@ -189,7 +189,7 @@ def _formats(model: Model, weight_bits, weight_max, group_size) -> dict[str, Wei
             bits = 8
         if largest == "auto":
             largest = _auto_weight_max(layer) if bits == 8 else 7
-        fused = index == 0 and not isinstance(model.encoder, Standardizer)
+        fused = index == 0 and isinstance(model.encoder, PiecewiseLinearEncoder)
         size = (
             group_size if bits == 4 and not fused and layer.n_inputs > (group_size or 0) else None
         )

@@ -10,7 +10,18 @@ import numpy as np
 from farthing._validate import FarthingError
 from farthing.samples import as_features, as_fitting_rows, check_width, distinct_values, quantiles
 
-__all__ = ["Standardizer"]
+__all__ = ["Standardizer", "finite_features"]
+
+
+def finite_features(X, n_features: int) -> np.ndarray:
+    """`X` as C-contiguous float32 (rows, features); FarthingError where it is infinite."""
+    X = as_features(X)
+    check_width(X, n_features)
+    infinite = np.isinf(X)
+    if infinite.any():
+        j = int(np.flatnonzero(infinite.any(axis=0))[0])
+        raise FarthingError(f"X: column {j} holds infinity, allowed are finite values and NaN")
+    return X
 
 
 class Standardizer:
@@ -18,8 +29,9 @@ class Standardizer:
 
     After ``fit``: ``mean_``, ``scale_`` (one over the weighted standard deviation) and
     ``fill_`` (the weighted median, which NaN takes), float32 (features,), and
-    ``n_features_``.  A column that lies in [0, 1] is left as it is (mean 0, scale 1); one
-    without two distinct values has scale 0, since nothing was learnt of it.
+    ``n_features_``.  A column that lies in [0, 1] is left as it is (mean 0, scale 1), unless
+    ``keep_unit`` is False; one without two distinct values has scale 0, since nothing was
+    learnt of it.
 
     >>> encoder = Standardizer().fit([[2.0, 0.5], [4.0, 1.0]])
     >>> encoder.positions([[2.0, 0.5], [np.nan, 1.0]])
@@ -30,6 +42,9 @@ class Standardizer:
     # As of `PiecewiseLinearEncoder`: every column is a number.
     categories_: Mapping[int, list] = MappingProxyType({})
     embeddings_: Mapping[int, np.ndarray] = MappingProxyType({})
+
+    def __init__(self, *, keep_unit: bool = True):
+        self.keep_unit = keep_unit
 
     def fit(
         self, X, sample_weight=None, feature_names: Sequence[str] | None = None
@@ -56,7 +71,7 @@ class Standardizer:
             if len(distinct) == 1:
                 self.mean_[j] = distinct[0]
                 continue
-            if distinct[0] >= 0 and distinct[-1] <= 1:
+            if self.keep_unit and distinct[0] >= 0 and distinct[-1] <= 1:
                 self.scale_[j] = 1
                 continue
             values = distinct.astype(np.float64)
@@ -111,12 +126,7 @@ class Standardizer:
         amax: None, or 127 or 255 to clamp to [0, 1] and round to the grid of a quantized
         model.  Raises FarthingError where ``X`` is infinite.
         """
-        X = as_features(X)
-        check_width(X, self.n_features_)
-        infinite = np.isinf(X)
-        if infinite.any():
-            j = int(np.flatnonzero(infinite.any(axis=0))[0])
-            raise FarthingError(f"X: column {j} holds infinity, allowed are finite values and NaN")
+        X = finite_features(X, self.n_features_)
         y = np.where(np.isnan(X), self.fill_, X)
         # float32 throughout, one rounding an operation: docs/file-format.md.
         with np.errstate(over="ignore"):
