@@ -6,9 +6,10 @@ from hypothesis.extra.numpy import arrays
 
 from farthing import FarthingError
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
+from farthing.periodic import PeriodicEncoder
 
 FLOAT32 = np.finfo(np.float32)
-ENCODERS = [PiecewiseLinearEncoder, Standardizer]
+ENCODERS = [PiecewiseLinearEncoder, PeriodicEncoder, Standardizer]
 
 
 def by_the_file_format(encoder, j, x, amax):

@@ -23,9 +23,11 @@ EXPECTED: dict[str, str] = {}
     [
         farthing.Classifier(random_state=0),
         farthing.Classifier(hidden=(), encoder=None),
+        farthing.Classifier(encoder="periodic", random_state=0),
         farthing.Regressor(random_state=0),
         farthing.Regressor(hidden=(), encoder=None, solver="exact"),
         farthing.Regressor(hidden=(8,), loss="gamma", random_state=0),
+        farthing.Regressor(encoder="periodic", random_state=0),
     ],
     expected_failed_checks=lambda estimator: EXPECTED if estimator.hidden else {},
 )
@@ -186,7 +188,10 @@ def test_frames_are_checked_by_name():
         ({"hidden": 64}, r"hidden must be a tuple of widths such as \(64, 32\) or \(\), got 64"),
         ({"hidden": (8, 0)}, r"hidden\[1\] must be an integer from 1 to 1048576, got 0"),
         ({"hidden": (8.0,)}, r"hidden\[0\] must be an integer"),
-        ({"encoder": "magic"}, "encoder must be one of 'piecewise_linear', None, got 'magic'"),
+        (
+            {"encoder": "magic"},
+            "encoder must be one of 'piecewise_linear', 'periodic', None, got 'magic'",
+        ),
         ({"n_bins": 0}, "n_bins must be an integer from 1 to 258, got 0"),
         ({"n_bins": 259}, "n_bins must be"),
         ({"max_epochs": 0}, "max_epochs must be an integer >= 1, got 0"),

@@ -17,7 +17,7 @@ from farthing.encoding import Standardizer
 from farthing.layers import QuantizedWeight
 from farthing.model import Model
 
-STANDARDIZE, QUANTIZE, DENSE, ENCODE_DENSE, LINK = 1, 2, 3, 4, 5
+STANDARDIZE, QUANTIZE, DENSE, ENCODE_DENSE, LINK, PERIODIC = 1, 2, 3, 4, 5, 9
 FIELDS = (
     *("kind", "bits", "inputs", "outputs", "tensor", "group_size", "activation", "storage"),
     *("amax_in", "amax_out", "source"),
@@ -144,6 +144,39 @@ def test_a_standardised_float_model():
     np.testing.assert_allclose(np.nanstd(standardised, axis=0), 1, rtol=1e-5)
     median = np.nanquantile(X, 0.5, axis=0, method="inverted_cdf")
     np.testing.assert_array_equal(tensors["input.fill"], median.astype(np.float32))
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_periodic_model(quantized):
+    X, y = credit.data()
+    model = farthing.Classifier(
+        hidden=(6,), encoder="periodic", n_bins=6, max_epochs=2, random_state=0
+    ).fit(X, y)
+    amax = 255 if quantized else 0
+    if quantized:
+        model = farthing.quantize(model, X, activation_bits=8)
+    tensors, encoder = tensors_of(model), model.model_.encoder
+    first, second = records(tensors)[:2]
+    fields = {"amax_out": amax} if quantized else {}
+    assert first == {"kind": PERIODIC, "inputs": 5, "outputs": 30, "tensor": 1} | fields
+    assert second["kind"] == DENSE and second["inputs"] == 30 and second["tensor"] == 5
+    names = ["ops", "input.shift", "input.scale", "input.fill", "input.frequencies"]
+    assert list(tensors)[:5] == names
+    assert tensors["input.frequencies"].shape == (5, 3)
+    own = (encoder.mean_, encoder.scale_, encoder.fill_, encoder.frequencies_)
+    for name, values in zip(names[1:], own, strict=True):
+        np.testing.assert_array_equal(tensors[name], values)
+    if not quantized:
+        return
+    # The integers u stand for 2 u / amax - 1.
+    layer = model.model_.layers[0]
+    weights = integers(tensors["dense0.weight"], (6, 30), 8)
+    mult, add = tensors["dense0.mult"], tensors["dense0.add"]
+    codes = np.random.default_rng(0).integers(0, amax + 1, (50, 30))
+    values = (codes * (2 / amax) - 1) @ layer.weight.T.astype(float) + layer.bias
+    np.testing.assert_allclose(
+        codes @ weights.T * mult.astype(float) + add, values / layer.output_scale, atol=1e-3
+    )
 
 
 def test_a_regression_has_no_link():

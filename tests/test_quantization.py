@@ -149,6 +149,23 @@ def test_standardised_inputs():
     np.testing.assert_allclose(farthing.quantize(line, X).coef_[3], 2.0, rtol=0.01)
 
 
+@pytest.mark.parametrize("training", [None, "qat"])
+@pytest.mark.parametrize(("bits", "group_size"), [(8, None), (4, 32)])
+def test_periodic_inputs(bits, group_size, training):
+    X, y = credit.data()
+    model = farthing.Classifier(hidden=(16,), encoder="periodic", max_epochs=5, random_state=0)
+    model.fit(X, y)
+    arguments = {"weight_bits": bits, "group_size": group_size, "training": training}
+    small = farthing.quantize(model, X, y, **arguments)
+    assert np.abs(small.predict_proba(X) - model.predict_proba(X)).mean() < 0.02
+    # The first layer is not fused with the input: it may have group scales.
+    first = small.model_.layers[0].quantized
+    assert first.group_size == group_size
+    assert (first.group_scales is None) == (group_size is None)
+    with pytest.raises(ValueError, match="ranges of the hidden layers are measured"):
+        farthing.quantize(model)
+
+
 def test_outliers_do_not_take_the_grid_of_standardised_inputs():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4000, 4))
