@@ -70,6 +70,19 @@ def test_monotone(capsys):
     assert judge(0.0, 0.0011) == judge(-0.004, 0.0011) == judge(0.1, np.nan) == "undecided"
 
 
+def test_periodic(capsys):
+    periodic = names_of("periodic")
+    rows = periodic["main"]([*DATA, "--seeds", "2", "--rows", "3000", "--epochs", "3"])
+    assert [row["encoder"] for row in rows] == ["piecewise_linear", "periodic", None]
+    first, second, _ = rows
+    assert first["auc_difference"] == first["rmse_difference"] == 0
+    assert second["rmse_difference"] == pytest.approx(second["rmse"] - first["rmse"])
+    assert second["auc_error"] > 0 and min(row["auc"] for row in rows) > 0.6
+    text = capsys.readouterr().out
+    for row in rows:
+        assert f"{row['encoder']} " in text and f"{row['rmse_difference']:+.5f}" in text
+
+
 def test_violations_are_counted():
     X = np.random.default_rng(0).uniform(-1, 1, (500, 2))
     violations = names_of("monotone")["violations"]

@@ -34,11 +34,13 @@ class Classifier(Learner):
         Widths of the hidden layers; ``()`` is logistic regression, with
         ``encoder=None`` and up to 2,000 coefficients solved by Newton's method on all rows:
         no search part, no early stopping, no calibration.
-    encoder : "piecewise_linear" or None
+    encoder : "piecewise_linear", "periodic" or None
         How raw features enter (Gorishniy et al. 2022, "On embeddings for numerical
-        features"); None standardises.
+        features"): by the bins that they lie in; as sines and cosines of frequencies drawn at
+        random, for functions that oscillate; None standardises. Categories need the first,
+        monotone constraints the first or None.
     n_bins : int
-        Most bins a feature, 1..258.
+        Most bins a feature, 1..258; columns of a feature where it is periodic.
     edges : "quantile" or "teacher"
         Where the bins end: at quantiles and frequent values of the rows, or, in `distill`, at
         the thresholds of a teacher of trees.
