@@ -1,6 +1,7 @@
 """The periodic encoder: against its formula in float64, and against the C core to the bit."""
 
 import pickle
+from statistics import NormalDist
 
 import credit
 import files
@@ -8,11 +9,13 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from lightgbm import LGBMRegressor
 
 import farthing
 from farthing import FarthingError
 from farthing.certificate import certify
+from farthing.cli import main
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.model import Model
 from farthing.monotone import constrain
@@ -101,7 +104,13 @@ def test_fit_is_mean_deviation_median_and_normal_frequencies(rng):
     np.testing.assert_array_equal(encoder.fill_, standardizer.fill_)
     frequencies = encoder.frequencies_
     assert frequencies.shape == (6, 129) and frequencies.dtype == np.float32
-    assert abs(frequencies.mean()) < 0.06 and abs(frequencies.std() - 0.5) < 0.04
+    distribution = NormalDist(0, 0.5)
+    for row in frequencies.astype(float):
+        # Normal, with one magnitude in each of as many equally likely intervals.
+        shares = np.array([distribution.cdf(f) for f in row])
+        assert abs((row < 0).mean() - 0.5) < 0.2
+        within = np.abs(2 * shares - 1) * 129 - np.arange(129)
+        assert within.min() > -1e-4 and within.max() < 1 + 1e-4 and within.std() > 0.2
     again = PeriodicEncoder(258, sigma=0.5, seed=3).fit(X)
     np.testing.assert_array_equal(again.frequencies_, frequencies)
     assert not np.isin(
@@ -202,15 +211,14 @@ def test_bad_arguments_are_refused(arguments, kind, message):
         PeriodicEncoder(**arguments)
 
 
-def test_untrained_outputs_start_at_unit_variance(rng):
-    """Weights have variance 1 / inputs for inputs of mean square 1; these have 1/2."""
+def test_untrained_weights_have_half_the_usual_variance(rng):
     X = rng.normal(size=(4000, 30)).astype(np.float32)
     encoder = PeriodicEncoder(sigma=1.0).fit(X)
     x = encoder.expand(encoder.positions(X))
     assert (x**2).mean() == pytest.approx(0.5, abs=1e-3)
     model = Model.build(encoder, (), n_outputs=500, link="softmax", seed=1)
     z = model.forward(X)
-    assert (z**2).mean() == pytest.approx(1, rel=0.1)
+    assert (z**2).mean() == pytest.approx(0.5 / 2, rel=0.1)
 
 
 # ---- the estimators ---------------------------------------------------------------------------
@@ -256,6 +264,26 @@ def test_repeats_to_the_bit_and_persists(rows, tmp_path):
     other = farthing.Classifier(**{**QUICK, "random_state": 1}).fit(X, y)
     own, others = (m.model_.encoder.frequencies_ for m in (model, other))
     assert not np.isin(own, others).any()
+
+
+def test_skops():
+    X, y = credit.data()
+    model = farthing.quantize(farthing.Classifier(**QUICK).fit(X, y), X)
+    data = skops.io.dumps(model)
+    trusted = skops.io.get_untrusted_types(data=data)
+    assert "farthing.periodic.PeriodicEncoder" in trusted
+    copy = skops.io.loads(data, trusted=trusted)
+    assert np.array_equal(copy.predict_proba(X), model.predict_proba(X))
+
+
+def test_summary_and_inspect_tell_of_it(tmp_path, capsys):
+    X, y = credit.data()
+    model = farthing.Classifier(**QUICK, n_bins=6).fit(X, y)
+    assert model.model_.summary().startswith("5 features, 30 inputs, sigmoid link")
+    model.save(tmp_path / "m.farthing")
+    assert main(["inspect", str(tmp_path / "m.farthing")]) == 0
+    text = capsys.readouterr().out
+    assert "input: periodic" in text and "shape=[8, 30]" in text
 
 
 VARIANTS = {

@@ -66,7 +66,7 @@ class Model:
 
         Weights are normal with variance 2 / inputs before a rectifier (He et al., "Delving
         Deep into Rectifiers", 2015), 1 / inputs before another activation and in the last
-        layer, a quarter of that on a piecewise-linear encoding and twice that on a periodic one.
+        layer, a quarter of that on a piecewise-linear encoding and half of it on a periodic one.
         output_bias: where training starts.  Raises FarthingError where the encoder has no columns.
         """
         if encoder.width == 0:
@@ -85,8 +85,9 @@ class Model:
                 # sum of independent inputs, for which the rule is made.
                 variance /= 4
             if i == 0 and isinstance(encoder, PeriodicEncoder):
-                # sin^2 + cos^2 = 1: the mean square of the inputs is 1/2, not 1.
-                variance *= 2
+                # The mean square of the columns is 1/2, which would ask for twice the variance;
+                # but those of a feature vary together, and fast ones are learnt from small weights.
+                variance /= 2
             weight *= np.float32(np.sqrt(variance))
             bias = np.full(n, output_bias if last else 0, dtype=np.float32)
             layers.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from types import MappingProxyType
 
 import numpy as np
@@ -26,7 +27,9 @@ class PeriodicEncoder:
     A feature, standardised to x', becomes ``sin(2 pi f x')`` for each of its m frequencies f and
     then ``cos(2 pi f x')`` for each: the first layer sees smooth, bounded functions of the
     feature, slow ones and fast ones, of which every layer behind it makes others.  The
-    frequencies are normal with mean 0 and deviation ``sigma``; they stay as they were drawn.
+    frequencies are normal with mean 0 and deviation ``sigma``, a feature's a stratified sample:
+    the magnitude of one lies in each of m equally likely intervals, so that every feature has
+    slow and fast ones.  They stay as they were drawn.
 
     n_bins: columns of a feature, 1..258, in pairs: m is half of it, at least 1.  sigma: number
     above 0, in turns for one standard deviation of the feature; a small one gives smooth
@@ -72,9 +75,8 @@ class PeriodicEncoder:
         scaling = Standardizer(keep_unit=False).fit(X, sample_weight, feature_names)
         self.mean_, self.scale_, self.fill_ = scaling.mean_, scaling.scale_, scaling.fill_
         self.n_features_ = scaling.n_features_
-        rng = np.random.Generator(np.random.PCG64([self.seed, _STREAM]))
         shape = self.n_features_, max(1, self.n_bins // 2)
-        self.frequencies_ = (self.sigma * rng.standard_normal(shape)).astype(np.float32)
+        self.frequencies_ = _stratified_normal(shape, self.sigma, self.seed)
         return self
 
     @property
@@ -125,3 +127,14 @@ class PeriodicEncoder:
         np.multiply(codes, np.float32(2 / amax), out=out)
         out -= 1
         return out
+
+
+def _stratified_normal(shape: tuple[int, int], sigma: float, seed: int) -> np.ndarray:
+    """float32 (n, m), normal; of a row the magnitudes rise through the m-quantiles."""
+    m = shape[1]
+    rng = np.random.Generator(np.random.PCG64([seed, _STREAM]))
+    # In (0, 1/2]: the lower tail, where the inverse is finite.
+    tail = (np.arange(m, 0, -1) - rng.random(shape)) / (2 * m)
+    inverse = NormalDist(0, sigma).inv_cdf
+    values = np.array([inverse(p) for p in tail.ravel()]).reshape(shape)
+    return (values * rng.choice([-1, 1], shape)).astype(np.float32)
