@@ -46,11 +46,10 @@ class PeriodicEncoder:
     periodic part.
 
     >>> encoder = PeriodicEncoder(2).fit([[0.0], [2.0]])
-    >>> encoder.frequencies_ = np.array([[0.25]], np.float32)
-    >>> encoder.expand(encoder.positions([[0.0], [1.0], [2.0]]))
-    array([[-1.,  0.],
-           [ 0.,  1.],
-           [ 1.,  0.]], dtype=float32)
+    >>> encoder.frequencies_ = np.array([[1 / 12]], np.float32)
+    >>> encoder.expand(encoder.positions([[1.0], [2.0]])).round(3)
+    array([[0.   , 1.   ],
+           [0.5  , 0.866]], dtype=float32)
     """
 
     # As of `PiecewiseLinearEncoder`: every column is a number.
