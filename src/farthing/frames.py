@@ -106,8 +106,9 @@ def learn_matrix(
     categories or text (in pandas also those of dtype object with a text in them; none of an
     array's); or a list of names and 0-based indices. Categories are all texts, or all numbers
     that stay apart in float32. Kept, in order, are those with min_frequency rows or more, or
-    with that total of sample_weight (n,). Missing cells are none of them. Raises as
-    `as_matrix` does, and where the list or the categories are not of that kind.
+    with that total of sample_weight (n,), taken times the mean of the weights above 0 where
+    that is below 1. Missing cells are none of them. Raises as `as_matrix` does, and where the
+    list or the categories are not of that kind.
     """
     check_integer(1, min_frequency=min_frequency)
     table = _open(X, argument)
