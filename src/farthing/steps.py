@@ -113,8 +113,6 @@ class Step:
                     raise FarthingError(f"X must be given where {name} is, got None")
             return
         part = self._given(X, y, sample_weight)
-        if len(part.rows) == 0:
-            raise FarthingError("X must have rows, got none")
         groups = as_groups(groups, len(part.rows))
         if part.weight is not None:  # rows of weight 0 count as absent
             counted = np.flatnonzero(part.weight)
@@ -140,6 +138,8 @@ class Step:
     def _given(self, X, y, sample_weight, within: str = "") -> _Given:
         """within: the argument that all three come from, where they are no arguments."""
         rows = self._matrix(X, within or "X")
+        if len(rows) == 0:
+            raise FarthingError(f"{within or 'X'} must have rows, got none")
         known = None if y is None else self._coded(y, len(rows), within or "y")
         name = f"sample_weight of {within}" if within else "sample_weight"
         return _Given(rows, known, as_weights(sample_weight, len(rows), argument=name))
