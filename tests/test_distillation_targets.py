@@ -99,6 +99,40 @@ def test_what_is_no_probability_of_every_class_is_refused(teacher, says):
         farthing.distill(teacher, X, y, student=STUDENT)
 
 
+@pytest.mark.parametrize(
+    ("row", "total"),
+    [((0.9, 0.9), "1.8"), ((0, 0), "0"), ((0.2, 0.1), "0.3"), ((0.5, 0.48), "0.98")],
+)
+def test_two_classes_add_up_to_one_too(row, total):
+    X, y = credit.data()
+    said = np.full((len(y), 2), 0.5)
+    said[7] = row
+    wrong = f"answer must hold probabilities that add up to 1 over the 2 classes, got {total} in"
+    for teacher in (said, lambda rows: said[: len(rows)]):
+        with pytest.raises(ValueError, match=wrong + " row 7"):
+            farthing.distill(teacher, X, y, student=STUDENT, augment=0)
+    with pytest.raises(ValueError, match=wrong + " row 7"):
+        farthing.distill(
+            lambda rows: said if len(rows) == len(y) else np.full((len(rows), 2), 0.5),
+            X[:-1],
+            y[:-1],
+            student=STUDENT,
+            augment=0,
+            validation=(X, y),
+        )
+
+
+def test_two_rounded_probabilities_are_taken_as_they_are():
+    X, y = credit.data()
+    p = np.round(credit.fitted().predict_proba(X)[:, 1].astype(float), 2)
+    quick = farthing.Classifier(**QUICK | {"max_epochs": 1})
+    one, both = (
+        farthing.distill(teacher, X, y, student=quick)
+        for teacher in (p, np.column_stack([1 - p - 0.005 * (p < 0.5), p]))
+    )
+    assert np.array_equal(one.predict_proba(X), both.predict_proba(X))
+
+
 def test_a_class_ranked_the_wrong_way_round_is_told():
     X, y = three()
     quick = farthing.Classifier(**QUICK | {"max_epochs": 1})

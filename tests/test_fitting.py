@@ -179,3 +179,30 @@ def test_interrupted_refit_and_eval_set_are_no_mistake():
         X[:2000], y[:2000], eval_set=(X[2000:], y[2000:])
     )
     assert model.training_ == {"rows": 2000, "search_rows": 1000}
+
+
+@pytest.mark.parametrize("size", [1 / 3000, 0.01, 1.0])
+def test_the_size_of_small_weights_leaves_the_categories(size):
+    X, y = credit.data()
+    frame = pd.DataFrame({"income": X[:, 0], "late": [f"{late:.0f}" for late in X[:, 1]]})
+    model = farthing.Classifier(**QUICK, categorical_features=["late"], calibrate=False)
+    plain = model.fit(frame, y)
+    expected, own = plain.predict_proba(frame), plain.model_.encoder.categories_
+    assert len(own[1]) >= 4
+    weighted = model.fit(frame, y, sample_weight=np.full(len(y), size))
+    assert weighted.model_.encoder.categories_ == own
+    np.testing.assert_allclose(weighted.predict_proba(frame), expected, atol=1e-3)
+
+
+def test_integer_weights_keep_the_categories_of_repeated_rows():
+    X, y = (part[:300] for part in credit.data())
+    frame = pd.DataFrame({"income": X[:, 0], "late": [f"{late:.0f}" for late in X[:, 1]]})
+    weight = np.random.default_rng(1).integers(0, 4, 300)
+    model = farthing.Classifier(**QUICK, categorical_features=["late"], min_frequency=25)
+    weighted = model.fit(frame, y, sample_weight=weight)
+    own, said = weighted.model_.encoder.categories_, weighted.predict_proba(frame)
+    rows = np.repeat(np.arange(300), weight)
+    repeated = model.fit(frame.iloc[rows], y[rows])
+    assert repeated.model_.encoder.categories_ == own
+    assert 1 < len(own[1]) < frame["late"].nunique()
+    np.testing.assert_allclose(repeated.predict_proba(frame), said, atol=1e-6)

@@ -178,6 +178,24 @@ def test_integer_weights_are_repeated_rows(rng):
     assert 0 < len(weighted[0]) < 10
 
 
+def test_small_weights_count_beside_their_mean():
+    """Below a mean of 1, over the rows of weight above 0, only the ratios of weights count."""
+    table = pd.DataFrame({"c": list("aaaabbbccd")})
+    weight = np.array([1, 1, 1, 1, 2, 2, 2, 0, 3, 1.0])
+    mean = 14 / 9
+    for scale, least in ((1e-200, mean), (1e-3, mean), (1 / mean, mean), (1, 1), (3, 1 / 3)):
+        for frequency in range(1, 15):
+            kept = learn_matrix(table, [0], min_frequency=frequency, sample_weight=weight * scale)[
+                2
+            ][0]
+            mass = {"a": 4, "b": 6, "c": 3, "d": 1}
+            assert kept == [c for c, m in mass.items() if m >= frequency * least * (1 - 1e-12)]
+    for same in (1e-300, 0.1, 1 / 3, 1.0):
+        kept = learn_matrix(table, [0], min_frequency=3, sample_weight=np.full(10, same))[2]
+        assert kept == learn_matrix(table, [0], min_frequency=3)[2] == {0: ["a", "b"]}
+    assert learn_matrix(table, [0], min_frequency=1, sample_weight=np.zeros(10))[2] == {0: []}
+
+
 def test_texts_are_sorted_as_their_bytes_are():
     texts = ["é", "z", "\U0001f600", "￿", "", "A"]
     kept = learn_matrix(pd.DataFrame({"t": texts}), ["t"], min_frequency=1)[2][0]

@@ -1,3 +1,6 @@
+import inspect
+import pickle
+
 import credit
 import numpy as np
 import pytest
@@ -218,6 +221,17 @@ def test_models_and_the_input_stay_as_they_are():
             {"weight_bits": 7, "weight_max": 100},
             "weight_max must be 63 with weight_bits=7, got 100",
         ),
+        ({"weight_bits": 7, "weight_max": 64}, "weight_max must be 63 with weight_bits=7, got 64"),
+        ({"weight_bits": 6, "weight_max": 64}, "weight_max must be 31 with weight_bits=6, got 64"),
+        ({"weight_bits": 6, "weight_max": "auto"}, "weight_max must be 31 .*, got 'auto'"),
+        (
+            {"weight_bits": {"dense0": 8, "dense1": 7, "dense2": 8}, "weight_max": 64},
+            "weight_max must be 63 with weight_bits=7, got 64",
+        ),
+        (
+            {"weight_bits": 4, "weight_max": "auto"},
+            "weight_max must be an integer from 1 to 127 where no layer has 8 bits, got 'auto'",
+        ),
         ({"weight_max": 128}, "weight_max"),
         ({"weight_max": 0}, "weight_max"),
         ({"activation_bits": 6}, "activation_bits"),
@@ -233,6 +247,28 @@ def test_bad_arguments_are_named(arguments, says):
     X, _ = credit.data()
     with pytest.raises(ValueError, match=says):
         farthing.quantize(credit.fitted(), X, **arguments)
+
+
+def test_names_of_eight_bits_bring_their_own_weight_max():
+    model, (X, _) = credit.fitted(), credit.data()
+    for bits, largest in ((8, 64), (7, 63), (6, 31)):
+        given = {} if bits == 8 else {"weight_max": largest}
+        for arguments in ({}, given):
+            small = farthing.quantize(model, X, weight_bits=bits, **arguments).model_
+            assert {layer.quantized.weight_max for layer in small.layers} == {largest}
+            assert max(np.abs(layer.quantized.values).max() for layer in small.layers) == largest
+    mixed = {"dense0": 8, "dense1": 4, "dense2": 8}
+    small = farthing.quantize(model, X, weight_bits=mixed, weight_max="auto").model_
+    assert [layer.quantized.bits for layer in small.layers] == [8, 4, 8]
+
+
+def test_the_default_weight_max_reads_as_the_number_it_is():
+    default = inspect.signature(farthing.quantize).parameters["weight_max"].default
+    assert repr(default) == "64" and default == 64
+    passed = pickle.loads(pickle.dumps(default))
+    small = farthing.quantize(credit.fitted(), credit.data()[0], weight_bits=7, weight_max=passed)
+    assert small.model_.layers[0].quantized.weight_max == 63
+    assert type(small.model_.layers[0].quantized.weight_max) is int
 
 
 def test_missing_rows_are_asked_for():

@@ -244,6 +244,7 @@ X, Y = credit.data()
         (None, {"y": Y + 1}, ValueError, r"y must hold the classes \[0, 1\], got 2"),
         (None, {"sample_weight": Y[:-1]}, ValueError, "sample_weight must have 3000 values"),
         (None, {"sample_weight": 0 - Y}, ValueError, "sample_weight must be finite and not neg"),
+        (None, {"validation": (X[:0], Y[:0])}, ValueError, "validation must have rows, got none"),
         (None, {"validation": X}, ValueError, r"validation must be \(X, y\) or .*, got ndarray"),
         (None, {"validation": [(X, Y)]}, ValueError, r"validation must be .* list of length 1"),
         (None, {"validation": (X[:, :4], Y)}, ValueError, "validation has 4 features"),
@@ -270,6 +271,7 @@ def test_what_belongs_to_rows_needs_rows(name):
     ("data", "says"),
     [
         ((X[:, :4], Y), "X must have 5 features, as the model has, got 4"),
+        ((X[:0], Y[:0]), "X must have rows, got none"),
         ((X, Y * 2), "y must be 0, 1 or probabilities .*, got 2"),
         ((X, np.where(Y == 1, "bad", "good")), "y must hold numbers"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
+from functools import partial
 from os import PathLike
 
 import numpy as np
@@ -100,30 +101,33 @@ class Estimator:
             kind = getattr(sys.modules.get("sklearn.exceptions"), "NotFittedError", NotFittedError)
             raise kind(f"this {type(self).__name__} is not fitted yet: call fit first")
 
-    def _check_names(self, names: tuple[str, ...] | None) -> None:
-        """Column names against those of `fit`, in scikit-learn's words, which its checks know."""
+    def _check_columns(self, argument: str, names: tuple[str, ...] | None, width: int) -> None:
+        """Names and number of columns against those of `fit`, in scikit-learn's words, which its
+        checks know."""
         own = getattr(self, "feature_names_in_", None)
         fitted = f"but {type(self).__name__} was fitted"
         if own is None and names is not None:
-            warnings.warn(f"X has feature names, {fitted} without feature names", stacklevel=5)
+            warnings.warn(f"X has feature names, {fitted} without feature names", stacklevel=6)
         elif own is not None and names is None:
             problem = f"X does not have valid feature names, {fitted} with feature names"
-            warnings.warn(problem, stacklevel=5)
+            warnings.warn(problem, stacklevel=6)
         elif own is not None and names != tuple(own):
             raise FarthingError(_name_mismatch(names, tuple(own)))
+        if width != self.n_features_in_:
+            raise FarthingError(
+                f"{argument} has {width} features, but {type(self).__name__} is "
+                f"expecting {self.n_features_in_} features as input"
+            )
 
     def _features(self, X, *, argument: str = "X") -> np.ndarray:
         """`X` as float32 with this estimator's columns, in this estimator's order."""
         self._check_fitted()
-        categories = self.model_.encoder.categories_
-        matrix, names = as_matrix(X, argument=argument, categories=categories)
-        self._check_names(names)
-        if matrix.shape[1] != self.n_features_in_:
-            raise FarthingError(
-                f"{argument} has {matrix.shape[1]} features, but {type(self).__name__} is "
-                f"expecting {self.n_features_in_} features as input"
-            )
-        return matrix
+        return as_matrix(
+            X,
+            argument=argument,
+            categories=self.model_.encoder.categories_,
+            check=partial(self._check_columns, argument),
+        )[0]
 
     # ---- predicting and saving -----------------------------------------------------------
 

@@ -116,6 +116,14 @@ def _present(cells: Cells) -> np.ndarray:
     return values[~np.isnan(values)] if values.dtype.kind == "f" else values
 
 
+def _row_mass(weight: np.ndarray | None) -> float:
+    """The weight that counts as one row: 1, so that an integer weight is as many rows, or the
+    mean of the weights above 0 where that is less, so that the scale of small weights, such as
+    shares of 1, does not matter."""
+    counted = None if weight is None else weight[weight > 0]
+    return 1.0 if counted is None or not len(counted) else min(1.0, float(counted.mean()))
+
+
 class Vocabulary:
     """Learns the categories of one feature from its column, which may come in pieces.
 
@@ -152,12 +160,13 @@ class Vocabulary:
     ) -> tuple[list, np.ndarray]:
         """The kept categories, sorted, and the whole column (n,) with final codes.
 
-        column: what the calls gave, in order. Those of a total weight (n,), or number of rows
-        without it, of at least min_frequency are kept.
+        column: what the calls gave, in order. Kept are those of min_frequency rows or more,
+        or with as much of weight (n,) in total; where the weights above 0 have a mean below
+        1, with min_frequency times that mean.
         """
         known = ~np.isnan(column)
         own = None if weight is None else weight[known]
-        least = min_frequency * (1 - _MASS_TOLERANCE)
+        least = min_frequency * _row_mass(weight) * (1 - _MASS_TOLERANCE)
         if self._texts:
             mass = np.bincount(column[known].astype(np.intp), own, len(self._texts))
             kept = [t for t, i in self._texts.items() if mass[i] >= least and mass[i] > 0]

@@ -54,8 +54,10 @@ class Classifier(Learner):
         Names or 0-based indices of the columns that hold categories, all texts or all numbers;
         "from_dtype": a table's columns of categories or text.
     min_frequency : int
-        Categories of fewer rows (or less total sample_weight) share one row, 'other', with
-        those that appear later.
+        Categories of fewer rows share one row, 'other', with those that appear later. With
+        sample_weight: those whose weights add up to less than min_frequency x min(1, mean of
+        the weights above 0), so that an integer weight counts as that many rows, and weights
+        that are small on average, such as shares of 1, only by their ratios.
     embedding_dim : "auto", int or None
         Columns that embed a categorical feature; None or 0: one for each category; "auto":
         that up to 32 categories, else the square root of their number, at most 16.

@@ -145,8 +145,10 @@ class _Lesson:
             raise FarthingError(
                 "teacher must give probabilities to a Classifier student, got values outside [0, 1]"
             )
+        argument = "the teacher's answer"
         if len(classes) == 2:
             if answer.ndim == 2:
+                as_probabilities(answer, len(answer), 2, argument=argument)
                 answer = answer[:, self.pupil._positive_index()]
             return np.clip(answer, self.margin, 1 - self.margin)
         if answer.ndim == 1:
@@ -154,7 +156,6 @@ class _Lesson:
                 f"teacher must give a probability for each of the {len(classes)} classes "
                 f"{classes}, got shape {answer.shape}"
             )
-        argument = "the teacher's answer"
         soft = np.maximum(
             as_probabilities(answer, len(answer), len(classes), argument=argument), self.margin
         )
@@ -351,8 +352,9 @@ def distill(
     teacher : anything with ``predict_proba`` or ``predict``, a callable, a list of them
         (their mean counts), or an array of predictions
         It is asked as it is, never refitted, on X in your own container. Predictions of
-        shape (n, classes) are probabilities in the order of the sorted labels; shape (n,)
-        is P(positive) for a Classifier student of two classes, else values. A teacher's
+        shape (n, classes) are probabilities in the order of the sorted labels, which add up
+        to 1 within a hundredth; shape (n,) is P(positive) for a Classifier student of two
+        classes, else values. A teacher's
         ``classes_``, where it has them, must be the sorted labels or 0, 1, ... An array
         cannot be asked about new rows, so it allows no augmentation.
     X : (n, features), y : (n,) or None

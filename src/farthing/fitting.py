@@ -171,14 +171,17 @@ class Learner(Estimator):
     def _held_out(self, part, table: Table, *, argument: str) -> HeldOut:
         """An `eval_set` or `validation`, checked and coded."""
         X, y, sample_weight = as_part(part, argument)
-        matrix, own = as_matrix(X, argument=argument, categories=table.categories)
         names, n_features = table.names, table.rows.shape[1]
-        if names is not None and own is not None and own != names:
-            raise FarthingError(f"{argument} must have the columns of X, {names}, got {own}")
-        if matrix.shape[1] != n_features:
-            raise FarthingError(
-                f"{argument} must have {n_features} features, as X has, got {matrix.shape[1]}"
-            )
+
+        def check(own: tuple[str, ...] | None, width: int) -> None:
+            if None not in (names, own) and own != names:
+                raise FarthingError(f"{argument} must have the columns of X, {names}, got {own}")
+            if width != n_features:
+                raise FarthingError(
+                    f"{argument} must have {n_features} features, as X has, got {width}"
+                )
+
+        matrix, _ = as_matrix(X, argument=argument, categories=table.categories, check=check)
         if len(matrix) == 0:
             raise FarthingError(f"{argument} must have rows, got none")
         check_features(matrix, names, argument=argument)

@@ -33,6 +33,8 @@ __all__ = ["as_matrix", "check_text", "column_names", "learn_matrix", "row_count
 _CELLS = 1 << 18
 # Gives a feature's float32 column from its cells.
 Reader = Callable[[Cells | Coded], np.ndarray]
+# Raises where column names, if any, and their number are not those expected.
+Check = Callable[[tuple[str, ...] | None, int], None]
 
 
 def column_names(X) -> tuple[str, ...] | None:
@@ -72,7 +74,12 @@ def take_rows(X, index):
 
 
 def as_matrix(
-    X, *, argument: str = "X", fitting: bool = False, categories: Mapping | None = None
+    X,
+    *,
+    argument: str = "X",
+    fitting: bool = False,
+    categories: Mapping | None = None,
+    check: Check | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """`X` as a C-contiguous float32 matrix (n, features) and its column names, if any.
 
@@ -81,12 +88,16 @@ def as_matrix(
     any other text, and numbers stay as they are, as all columns of an array of numbers do.
     A C-contiguous float32 array is given back itself; other arrays and streams of Arrow
     batches are converted a piece at a time. fitting: also refuse, by name, columns that keep
-    fewer than half of their distinct values in float32. Raises ValueError for a wrong number
+    fewer than half of their distinct values in float32. check: called with the column names
+    and the number of columns before `categories` are placed or a value is looked at, to raise
+    where they are not those expected. Raises ValueError for a wrong number
     of dimensions, no columns, or columns that hold no real numbers (text and categories where
     `categories` does not name them, dates, complex values); TypeError for objects that are no
     numbers; ImportError for a stream where pyarrow is missing.
     """
     table = _open(X, argument)
+    if check is not None:
+        check(table.names, table.width)
     known = categories_by_index(categories, table.names, table.width)
     readers = {j: Lookup(kept, table.label(j), argument) for j, kept in known.items()}
     return table.read(readers, fitting), table.names
@@ -106,8 +117,9 @@ def learn_matrix(
     categories or text (in pandas also those of dtype object with a text in them; none of an
     array's); or a list of names and 0-based indices. Categories are all texts, or all numbers
     that stay apart in float32. Kept, in order, are those with min_frequency rows or more, or
-    with that total of sample_weight (n,). Missing cells are none of them. Raises as
-    `as_matrix` does, and where the list or the categories are not of that kind.
+    with that total of sample_weight (n,), taken times the mean of the weights above 0 where
+    that is below 1. Missing cells are none of them. Raises as `as_matrix` does, and where the
+    list or the categories are not of that kind.
     """
     check_integer(1, min_frequency=min_frequency)
     table = _open(X, argument)

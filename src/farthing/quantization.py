@@ -30,6 +30,13 @@ TAIL = 0.001
 TAIL_RATIO = 8
 
 
+class _Default(int):
+    """The value of an argument that was not given."""
+
+
+WEIGHT_MAX = _Default(64)
+
+
 @dataclass(frozen=True)
 class WeightFormat:
     """Storage of one layer's weights."""
@@ -182,7 +189,7 @@ def _formats(model: Model, weight_bits, weight_max, group_size) -> dict[str, Wei
         largest = weight_max
         if bits in (7, 6):
             largest = {7: 63, 6: 31}[bits]
-            if weight_max not in (64, largest):
+            if weight_max != largest and not isinstance(weight_max, _Default):
                 raise FarthingError(
                     f"weight_max must be {largest} with weight_bits={bits}, got {weight_max!r}"
                 )
@@ -194,6 +201,10 @@ def _formats(model: Model, weight_bits, weight_max, group_size) -> dict[str, Wei
             group_size if bits == 4 and not fused and layer.n_inputs > (group_size or 0) else None
         )
         formats[layer.name] = WeightFormat(bits, int(largest), size)
+    if weight_max == "auto" and all(form.bits == 4 for form in formats.values()):
+        raise FarthingError(
+            "weight_max must be an integer from 1 to 127 where no layer has 8 bits, got 'auto'"
+        )
     if group_size is not None and all(form.bits == 8 for form in formats.values()):
         raise FarthingError(f"group_size must be None where no layer has 4 bits, got {group_size}")
     return formats
@@ -262,7 +273,7 @@ def quantize(
     y=None,
     *,
     weight_bits=8,
-    weight_max=64,
+    weight_max=WEIGHT_MAX,
     activation_bits=7,
     group_size=None,
     training=None,
@@ -287,10 +298,10 @@ def quantize(
         encoder) and that train with ``training="qat"``. Without y, alpha is 1.
     weight_bits : 8, 4 or a dict by layer name
         8 bits within ``weight_max``, or 4 bits within 7; 7 and 6 are names for 8 bits with
-        ``weight_max`` 63 and 31.
+        ``weight_max`` 63 and 31, and another one is an error.
     weight_max : int in 1..127 or "auto"
         64 lets the CPU add two products in 16 bits (docs/architecture.md); "auto" takes
-        the largest of 127, 80, 64, 48 that does, layer by layer.
+        the largest of 127, 80, 64, 48 that does, layer by layer, and needs a layer of 8 bits.
     activation_bits : 7 or 8
     group_size : None, 32 or 64
         One integer scale for so many inputs of a 4-bit row; the encoded first layer and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -113,8 +114,6 @@ class Step:
                     raise FarthingError(f"X must be given where {name} is, got None")
             return
         part = self._given(X, y, sample_weight)
-        if len(part.rows) == 0:
-            raise FarthingError("X must have rows, got none")
         groups = as_groups(groups, len(part.rows))
         if part.weight is not None:  # rows of weight 0 count as absent
             counted = np.flatnonzero(part.weight)
@@ -140,6 +139,8 @@ class Step:
     def _given(self, X, y, sample_weight, within: str = "") -> _Given:
         """within: the argument that all three come from, where they are no arguments."""
         rows = self._matrix(X, within or "X")
+        if len(rows) == 0:
+            raise FarthingError(f"{within or 'X'} must have rows, got none")
         known = None if y is None else self._coded(y, len(rows), within or "y")
         name = f"sample_weight of {within}" if within else "sample_weight"
         return _Given(rows, known, as_weights(sample_weight, len(rows), argument=name))
@@ -148,19 +149,25 @@ class Step:
         if self.estimator is not None:
             matrix = self.estimator._features(X, argument=argument)
         else:
-            matrix, names = as_matrix(
-                X, argument=argument, categories=self.model.encoder.categories_
+            matrix, _ = as_matrix(
+                X,
+                argument=argument,
+                categories=self.model.encoder.categories_,
+                check=partial(self._check_columns, argument),
             )
-            own = self.model.feature_names
-            if None not in (names, own) and names != own:
-                raise FarthingError(f"{argument} must have the columns {own}, got {names}")
-            if matrix.shape[1] != self.model.n_features:
-                raise FarthingError(
-                    f"{argument} must have {self.model.n_features} features, as the model has, "
-                    f"got {matrix.shape[1]}"
-                )
         check_features(matrix, self.model.feature_names, argument=argument)
         return matrix
+
+    def _check_columns(self, argument: str, names: tuple[str, ...] | None, width: int) -> None:
+        """Raises ValueError unless a table has the columns of a model without an estimator."""
+        own = self.model.feature_names
+        if None not in (names, own) and names != own:
+            raise FarthingError(f"{argument} must have the columns {own}, got {names}")
+        if width != self.model.n_features:
+            raise FarthingError(
+                f"{argument} must have {self.model.n_features} features, as the model has, "
+                f"got {width}"
+            )
 
     def _coded(self, y, n: int, argument: str) -> np.ndarray:
         """y as the last layer's target: labels coded or probabilities, or a value; float64
