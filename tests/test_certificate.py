@@ -265,8 +265,8 @@ def test_unknown_operations_are_refused(monkeypatch):
     fields = {"_data": data, "n_features": 3}
     tensors = farthing.container.loads(data)
     monkeypatch.setattr(certificate, "_opened", lambda given: given)
-    unknown = [*opened._operations()[:1], {"kind": 10}]
-    with pytest.raises(farthing.FarthingError, match="kind 10"):
+    unknown = [*opened._operations()[:1], {"kind": 11}]
+    with pytest.raises(farthing.FarthingError, match="kind 11"):
         certify(SimpleNamespace(**fields, _operations=lambda: unknown))
     ops = tensors["ops"].copy()
     ops[28] = 1
