@@ -67,12 +67,6 @@ class Learner(Estimator):
         check_number("[0, 1)", dropout=self.dropout)
         check_number("[0, 1)", also=("auto",), feature_dropout=self.feature_dropout)
         penalty = self._penalty()
-        constrained = self.monotone_constraints
-        if constrained and (self.batch_norm or self.residual):
-            raise FarthingError(
-                "monotone_constraints need batch_norm=False and residual=False, "
-                f"got {self.batch_norm!r} and {self.residual!r}"
-            )
         if penalty and self.batch_norm:
             raise FarthingError(
                 "l1 and group_l1 need batch_norm=False, which undoes the scale of weights, got True"

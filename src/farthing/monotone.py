@@ -148,7 +148,14 @@ def _scale(model: Model, rows, seed: int) -> None:
         deviation[deviation == 0] = 1
         bounded = np.zeros(layer.n_outputs, bool) if layer.bound is None else layer.bound < np.inf
         wanted = DEVIATION.get(layer.activation, HIDDEN_DEVIATION) if hidden else OUTPUT_DEVIATION
-        factor = np.where(bounded, BOUNDED_DEVIATION, wanted) / deviation
+        wanted = np.where(bounded, BOUNDED_DEVIATION, wanted)
+        factor = wanted / deviation
+        mean, middle = z.mean(axis=0) * factor, np.where(bounded, BOUND / 2, 0)
         layer.weight *= factor[:, None].astype(np.float32)
-        layer.bias += np.where(bounded, BOUND / 2, 0) - z.mean(axis=0) * factor
+        layer.bias += (middle - mean).astype(np.float32)
+        norm = layer.norm
+        if norm is not None:
+            found = {"gamma": wanted, "beta": middle, "mean": mean, "variance": wanted**2}
+            for name, values in found.items():
+                getattr(norm, name)[:] = values
         x, _ = layer.forward(x)
