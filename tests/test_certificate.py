@@ -327,6 +327,13 @@ def test_residual_sums_have_the_directions_of_both_parts():
     assert certify(residual_file(127, (0.0, -0.5, 90.0))) == {0: -1, 1: -1, 2: -1}
 
 
+@pytest.mark.parametrize("amax", [0, 127, 255])
+def test_bounds_change_no_direction(amax):
+    assert certify(residual_file(amax, activation="bound", zero=[1])) == {0: 1, 1: 0, 2: 1}
+    # With the weights as they are drawn, of either sign, there is nothing to prove.
+    assert certify(files.residual(amax, "bound").dumps()) == {}
+
+
 @pytest.mark.parametrize("amax", [0, 127])
 def test_what_is_added_counts_by_itself(amax):
     assert certify(residual_file(amax, alone=True, zero=[1])) == {0: 1, 1: 0, 2: 1}
