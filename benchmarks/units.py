@@ -20,6 +20,7 @@ import numpy as np
 
 import farthing
 from farthing.demo import data
+from farthing.monotone import BOUND
 
 HIDDEN = ((32,), (64, 32))
 KINDS = ("bounded", "ReLU", "tanh", "sigmoid")
@@ -62,7 +63,7 @@ def one_seed(table: data.Table, seed: int, epochs: int | None = None) -> dict:
     found: dict = {}
     for hidden in HIDDEN:
         for kind in KINDS:
-            bound = np.inf if kind == "ReLU" else farthing.monotone.BOUND
+            bound = np.inf if kind == "ReLU" else BOUND
             with mock.patch("farthing.monotone.BOUND", bound):
                 value = farthing.Regressor(**arguments(kind, hidden, seed, rising, **training))
                 value.fit(X[:ROWS], y[:ROWS])
