@@ -131,7 +131,8 @@ def _write_rest(writer: _Writer, layer: Dense, amax: int, inputs: Grid, source: 
         bound = layer.bound.astype(np.float32)
         if amax:
             bound = (layer.value_grid or layer.output_grid).codes(bound, amax).astype(np.uint8)
-        writer.add(_BOUND, [(f"{layer.name}.bound", bound)], **width, **integer)
+        if (bound < (amax or np.inf)).any():
+            writer.add(_BOUND, [(f"{layer.name}.bound", bound)], **width, **integer)
     if not layer.residual:
         return
     tensors = []
