@@ -45,6 +45,14 @@ void ft_look_up(const uint8_t *table, size_t n, uint8_t *y) {
     for (size_t i = 0; i < n; i++) y[i] = table[y[i]];
 }
 
+void ft_bound_f32(const float *bound, size_t n, float *y) {
+    for (size_t i = 0; i < n; i++) y[i] = y[i] < bound[i] ? y[i] : bound[i];
+}
+
+void ft_bound_u8(const uint8_t *bound, size_t n, uint8_t *y) {
+    for (size_t i = 0; i < n; i++) y[i] = y[i] < bound[i] ? y[i] : bound[i];
+}
+
 void ft_add_u8(const float *r, uint32_t amax, size_t n, const uint8_t *x, uint8_t *y) {
     const float top = (float)amax;
     for (size_t i = 0; i < n; i++) {

@@ -215,6 +215,34 @@ static ft_status load_table(ft_loader *loader, ft_op *op) {
     return FT_OK;
 }
 
+/* Of FT_OP_BOUND: numbers that a value behind ReLU may be, infinity too where it is a float. */
+static ft_status load_bound(ft_loader *loader, ft_op *op) {
+    const uint32_t n = op->outputs;
+    if (!op->amax_out) {
+        const ft_status status = ft_load_floats(loader, op, "bound", n, n, &op->bound);
+        for (uint32_t i = 0; i < n && status == FT_OK; i++)
+            if (!(op->bound[i] >= 0.0f))
+                return ft_fail(FT_ERR_FORMAT,
+                               "tensor '%s.bound': value %" PRIu32 " is %g, must be 0 or above",
+                               op->name, i, (double)op->bound[i]);
+        return status;
+    }
+    const ft_tensor *t = ft_load_tensor(loader, op->name, "bound", FT_U8, 1, n, 1);
+    if (!t)
+        return FT_ERR_FORMAT;
+    op->bound_u8 = ft_alloc(n, 1);
+    if (!op->bound_u8)
+        return ft_no_memory();
+    memcpy(op->bound_u8, t->data, n);
+    for (uint32_t i = 0; i < n; i++)
+        if (op->bound_u8[i] > op->amax_out)
+            return ft_fail(FT_ERR_FORMAT,
+                           "tensor '%s.bound': value %" PRIu32 " is %d, at most %" PRIu32
+                           " is allowed",
+                           op->name, i, op->bound_u8[i], op->amax_out);
+    return FT_OK;
+}
+
 /* Of an integer FT_OP_ADD: no value that it rounds passes the limit of a layer's. */
 static ft_status load_residual(ft_loader *loader, const ft_model *model, ft_op *op) {
     float *values = NULL;
@@ -247,6 +275,8 @@ ft_status ft_load_op(ft_loader *loader, ft_model *model, ft_op *op) {
         return ft_load_encode_dense(loader, op);
     case FT_OP_TABLE:
         return load_table(loader, op);
+    case FT_OP_BOUND:
+        return load_bound(loader, op);
     case FT_OP_ADD:
         return load_residual(loader, model, op);
     default:
@@ -264,4 +294,6 @@ void ft_free_op(ft_op *op) {
     ft_encoded_free(&op->encoded);
     ft_encoder_free(&op->encoder);
     ft_free(op->table);
+    ft_free(op->bound);
+    ft_free(op->bound_u8);
 }

@@ -23,6 +23,8 @@ static size_t bytes_of(const ft_op *op) {
                  (e->categorical ? 6 * (size_t)e->used : 0);
     else if (op->kind == FT_OP_TABLE)
         floats = 64;
+    else if (op->kind == FT_OP_BOUND)
+        return op->outputs * (op->bound ? sizeof(float) : 1);
     else if (op->kind == FT_OP_DENSE)
         floats = op->bits == 32 ? op->dense_f32.n_padded : 2 * (size_t)op->dense.n_padded;
     return floats * sizeof(float) + op->dense.bytes + op->dense_f32.bytes + op->encoded.bytes;

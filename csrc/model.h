@@ -17,7 +17,8 @@ typedef enum ft_kind {
     FT_OP_TABLE = 6,
     FT_OP_ACTIVATE = 7,
     FT_OP_ADD = 8,
-    FT_OP_PERIODIC = 9
+    FT_OP_PERIODIC = 9,
+    FT_OP_BOUND = 10
 } ft_kind;
 
 typedef enum ft_activation {
@@ -45,7 +46,7 @@ typedef struct ft_op {
     uint32_t kind, bits, inputs, outputs, tensor, group_size, activation, storage;
     uint32_t amax_in, amax_out;
     uint32_t source; /* FT_OP_ADD: the operation whose output it adds */
-    char name[FT_NAME_MAX + 1]; /* "dense0", also of kinds 6 to 8 behind it; "input"; "" for the link */
+    char name[FT_NAME_MAX + 1]; /* "dense0", also of kinds 6 to 8 and 10 behind it; "input"; "" for the link */
     uint32_t width;             /* weights of one output: inputs, or columns of the encoding */
     uint64_t nonzeros;          /* weights that are not 0 */
     uint32_t stride;            /* bytes from one row of its output in scratch to the next */
@@ -60,6 +61,8 @@ typedef struct ft_op {
     ft_encoder encoder;
     ft_encoded encoded;
     uint8_t *table;    /* FT_OP_TABLE: [256] */
+    float *bound;      /* FT_OP_BOUND of a float layer: [outputs] */
+    uint8_t *bound_u8; /* the same of an integer layer */
     float residual[3]; /* FT_OP_ADD, integer: the factors of what it changes and adds; a term */
 } ft_op;
 
@@ -71,7 +74,7 @@ static inline int ft_is_input(const ft_op *op) {
 
 /* Whether an operation changes the output of the one before it where that lies. */
 static inline int ft_is_in_place(const ft_op *op) {
-    return op->kind >= FT_OP_TABLE && op->kind <= FT_OP_ADD;
+    return (op->kind >= FT_OP_TABLE && op->kind <= FT_OP_ADD) || op->kind == FT_OP_BOUND;
 }
 
 /* Areas of scratch: a layer's input, its output, and one output kept for a later FT_OP_ADD. */

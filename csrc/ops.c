@@ -39,21 +39,21 @@ static bool is_layer(const ft_op *op) {
     return op->kind == FT_OP_DENSE || op->kind == FT_OP_ENCODE_DENSE;
 }
 
-/* A layer is kind 3 or 4 and what changes its output in place: kind 6 or 7, then kind 8.  The
- * last one has nothing of that. */
+/* A layer is kind 3 or 4 and what changes its output in place: kind 6, 7 or 10, then kind 8.
+ * The last one has nothing of that. */
 static ft_status check_middle(entry e) {
     const uint32_t kind = e.op->kind;
     if (kind != FT_OP_DENSE && !ft_is_in_place(e.op))
-        return refuse(e, "kind", kind, "3 (dense), 6, 7 or 8 in the middle");
+        return refuse(e, "kind", kind, "3 (dense), 6, 7, 8 or 10 in the middle");
     if (kind == FT_OP_DENSE)
         return FT_OK;
     if (e.index + 2 == e.count)
         return refuse(e, "kind", kind, "3 or 4 before the link");
     if (kind != FT_OP_ADD && !is_layer(e.before))
-        return refuse(e, "kind", kind, "3 or 8 here: 6 and 7 follow 3 or 4");
+        return refuse(e, "kind", kind, "3 or 8 here: 6, 7 and 10 follow 3 or 4");
     return e.before->kind >= FT_OP_DENSE && e.before->kind != FT_OP_ADD
                ? FT_OK
-               : refuse(e, "kind", kind, "3 here: 8 follows 3, 4, 6 or 7");
+               : refuse(e, "kind", kind, "3 here: 8 follows 3, 4, 6, 7 or 10");
 }
 
 /* kind 4, or kind 1, 2 or 9 and kind 3; any number of layers; kind 5. */
@@ -150,11 +150,11 @@ static ft_status check_layer(entry e) {
                : refuse_chain(e, "amax_in", op->amax_in, "amax_out", e.before->amax_out);
 }
 
-/* Kinds 6 to 8: what they change in place must fit them. */
+/* Kinds 6 to 8 and 10: what they change in place must fit them. */
 static ft_status check_in_place(entry e) {
     const ft_op *op = e.op;
     const bool is_float = op->kind == FT_OP_ACTIVATE ||
-                          (op->kind == FT_OP_ADD && e.before->amax_out == 0);
+                          (op->kind != FT_OP_TABLE && e.before->amax_out == 0);
     if (op->outputs != op->inputs)
         return refuse(e, "outputs", op->outputs, "as many as inputs");
     if (op->amax_in != e.before->amax_out)
@@ -170,14 +170,16 @@ static ft_status check_in_place(entry e) {
             return refuse(e, "activation", op->activation,
                           "5 (tanh), 6 (GELU), 7 (SiLU) or 8 (sigmoid)");
         if (e.before->activation != FT_LINEAR)
-            return refuse(e, "kind", op->kind, "3 or 8 after a layer with ReLU");
+            return refuse(e, "kind", op->kind, "3, 8 or 10 after a layer with ReLU");
     }
+    if (op->kind == FT_OP_BOUND && e.before->activation != FT_RELU)
+        return refuse(e, "kind", op->kind, "3, 6, 7 or 8 after a layer without ReLU");
     const field unused[] = {{"bits", op->bits},
                             {"group_size", op->group_size},
                             {"storage", op->storage},
                             {"activation", op->kind == FT_OP_ACTIVATE ? 0 : op->activation},
                             {"amax_out", is_float ? op->amax_out : 0},
-                            {"tensor", is_float ? op->tensor : 0}};
+                            {"tensor", is_float && op->kind != FT_OP_BOUND ? op->tensor : 0}};
     return check_unused(e, unused, sizeof unused / sizeof *unused);
 }
 

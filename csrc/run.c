@@ -25,6 +25,10 @@ static void run_in_place(const ft_op *op, size_t rows, char *row, const ft_op *s
             ft_look_up(op->table, n, (uint8_t *)row);
         else if (op->kind == FT_OP_ACTIVATE)
             ft_activate(op->activation, n, (float *)row);
+        else if (op->kind == FT_OP_BOUND && op->amax_out)
+            ft_bound_u8(op->bound_u8, n, (uint8_t *)row);
+        else if (op->kind == FT_OP_BOUND)
+            ft_bound_f32(op->bound, n, (float *)row);
         else if (op->amax_out)
             ft_add_u8(op->residual, op->amax_out, n, (const uint8_t *)added, (uint8_t *)row);
         else
@@ -62,6 +66,7 @@ static void run_op(const ft_model *model, const ft_op *op, size_t rows, const ch
     }
     case FT_OP_TABLE:
     case FT_OP_ACTIVATE:
+    case FT_OP_BOUND:
     case FT_OP_ADD: {
         const ft_op *source = &model->ops[op->source];
         run_in_place(op, rows, out, source, areas[source->area]);

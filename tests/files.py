@@ -137,8 +137,10 @@ def logistic_scores(parts: Parts, x) -> np.ndarray:
 
 def residual(amax=0, activation=5, width=12, seed=0):
     """Three features, two hidden layers of which the second adds the first, one output.  amax 0:
-    floats and the activation of that number; else 8 bits and tables."""
+    floats and the activation of that number; else 8 bits and tables.  activation "bound": ReLU
+    and bounds."""
     rng = np.random.default_rng(seed)
+    bounded = activation == "bound"
     tensors = [(f"input.{n}", rng.uniform(1, 2, 3).astype(np.float32)) for n in ("shift", "fill")]
     scale = np.full(3, amax / 4 if amax else 1, np.float32)
     tensors.insert(1, ("input.scale", scale))
@@ -148,7 +150,13 @@ def residual(amax=0, activation=5, width=12, seed=0):
         out = 0 if last else amax
         fields = {"inputs": n, "outputs": n, "amax_in": amax, "amax_out": out}
         operations.append(
-            record(3, **fields | {"inputs": k}, tensor=len(tensors) + 1, bits=8 if amax else 32)
+            record(
+                3,
+                **fields | {"inputs": k},
+                tensor=len(tensors) + 1,
+                bits=8 if amax else 32,
+                activation=int(bounded and not last),
+            )
         )
         if amax:
             tensors += [
@@ -161,9 +169,14 @@ def residual(amax=0, activation=5, width=12, seed=0):
             tensors.append((f"{name}.bias", rng.normal(size=n).astype(np.float32)))
         if last:
             break
-        at = {"tensor": len(tensors) + 1} if amax else {"activation": activation}
-        operations.append(record(6 if amax else 7, **fields, **at))
-        if amax:
+        own = amax or bounded
+        at = {"tensor": len(tensors) + 1} if own else {"activation": activation}
+        operations.append(record(10 if bounded else 6 if amax else 7, **fields, **at))
+        if bounded:
+            bound = rng.uniform(0, amax or 2, n).astype(np.float32)
+            bound[::3] = amax or np.inf
+            tensors.append((f"{name}.bound", bound.astype(np.uint8) if amax else bound))
+        elif amax:
             tensors.append((f"{name}.table", rng.permutation(256).clip(0, amax).astype(np.uint8)))
         if layer == 1:
             at = {"tensor": len(tensors) + 1} if amax else {}

@@ -83,6 +83,18 @@ def test_periodic(capsys):
         assert f"{row['encoder']} " in text and f"{row['rmse_difference']:+.5f}" in text
 
 
+def test_units(capsys, monkeypatch):
+    units = names_of("units")
+    monkeypatch.setitem(units["main"].__globals__, "ROWS", 1500)
+    summary = units["main"]([*DATA, "--seeds", "2", "--rows", "2500", "--epochs", "2"])
+    assert list(summary) == ["AUC, 32", "AUC, 64-32", "error, 32", "error, 64-32"]
+    for task, kinds in summary.items():
+        assert list(kinds) == list(units["KINDS"])
+        assert kinds["bounded"]["difference"] == 0 < kinds["ReLU"]["standard_error"]
+        assert all(0.5 < row["mean"] < 0.9 for row in kinds.values()) or task.startswith("error")
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 4 * 4
+
+
 def test_violations_are_counted():
     X = np.random.default_rng(0).uniform(-1, 1, (500, 2))
     violations = names_of("monotone")["violations"]

@@ -265,8 +265,8 @@ def test_unknown_operations_are_refused(monkeypatch):
     fields = {"_data": data, "n_features": 3}
     tensors = farthing.container.loads(data)
     monkeypatch.setattr(certificate, "_opened", lambda given: given)
-    unknown = [*opened._operations()[:1], {"kind": 10}]
-    with pytest.raises(farthing.FarthingError, match="kind 10"):
+    unknown = [*opened._operations()[:1], {"kind": 11}]
+    with pytest.raises(farthing.FarthingError, match="kind 11"):
         certify(SimpleNamespace(**fields, _operations=lambda: unknown))
     ops = tensors["ops"].copy()
     ops[28] = 1
@@ -325,6 +325,13 @@ def test_residual_sums_have_the_directions_of_both_parts():
     assert certify(residual_file(127, (-0.5, 0.5, 3.0), zero=[1])) == {1: 0}
     assert certify(residual_file(127, (-0.5, -0.5, 90.0))) == {0: -1, 1: -1, 2: -1}
     assert certify(residual_file(127, (0.0, -0.5, 90.0))) == {0: -1, 1: -1, 2: -1}
+
+
+@pytest.mark.parametrize("amax", [0, 127, 255])
+def test_bounds_change_no_direction(amax):
+    assert certify(residual_file(amax, activation="bound", zero=[1])) == {0: 1, 1: 0, 2: 1}
+    # With the weights as they are drawn, of either sign, there is nothing to prove.
+    assert certify(files.residual(amax, "bound").dumps()) == {}
 
 
 @pytest.mark.parametrize("amax", [0, 127])

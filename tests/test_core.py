@@ -417,6 +417,42 @@ def test_integer_tables_and_residual(rng, amax):
     assert [layer.get("adds") for layer in layers] == [None, "dense0", None]
 
 
+@pytest.mark.parametrize("amax", [0, 127, 255])
+def test_bounds_and_residual(rng, amax):
+    parts = files.residual(amax, "bound")
+    t = dict(parts.tensors)
+    x = rng.normal(2, 1, size=(200, 3)).astype(np.float32)
+
+    def layer(name, y):
+        if not amax:
+            weight, bias = (t[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias"))
+            return y @ weight.T + bias
+        y = (y.astype(np.int64) @ t[f"{name}.weight"].T.astype(np.int64)).astype(np.float32)
+        return y * t[f"{name}.mult"] + t[f"{name}.add"]
+
+    def rounded(y):
+        return np.clip(np.rint(y), 0, amax).astype(np.uint8) if amax else np.maximum(y, 0)
+
+    y = (x - t["input.shift"]) * t["input.scale"]
+    y = layer("dense0", rounded(y) if amax else y)
+    kept = y = np.minimum(rounded(y), t["dense0.bound"])
+    at_bound = (y == t["dense0.bound"]).mean(axis=0)
+    assert ((0 < at_bound) & (at_bound < 1)).any()
+    y = np.minimum(rounded(layer("dense1", y)), t["dense1.bound"])
+    own, added, term = t["dense1.residual"] if amax else (1, 1, 0)
+    y = y * own + kept * added + term
+    expected = layer("dense2", rounded(y) if amax else y)[:, 0]
+    assert len(np.unique(expected)) > 100
+    scorer = farthing.Scorer(parts.dumps())
+    if amax:
+        np.testing.assert_array_equal(scorer.predict(x), expected)
+    np.testing.assert_allclose(scorer.predict(x), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal([scorer.predict(row) for row in x], scorer.predict(x))
+    layers = scorer.describe()["layers"]
+    assert [layer["activation"] for layer in layers] == ["relu", "relu", "linear"]
+    assert [layer.get("bounded", False) for layer in layers] == [True, True, False]
+
+
 # ---- periodic inputs -------------------------------------------------------------------------
 
 

@@ -108,7 +108,6 @@ def test_group_l1_drops_a_feature_of_noise_for_good():
         ({"group_l1": {"layer": 1}}, "group_l1"),
         ({"feature_dropout": 1}, "feature_dropout"),
         ({"edges": "teacher"}, "'teacher' is for distill"),
-        ({"batch_norm": True, "monotone_constraints": {0: 1}}, "batch_norm=False"),
         ({"batch_norm": True, "l1": 0.1}, "batch_norm=False"),
         ({"categorical_features": [1], "encoder": None}, "encoder='piecewise_linear'"),
         ({"categorical_features": ["late"]}, "indices where the columns have no names"),

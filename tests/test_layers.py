@@ -121,6 +121,43 @@ def test_backward_is_the_finite_difference(activation, norm, residual, view, rng
     assert backward(dy, need_input=False)[0] is None
 
 
+@pytest.mark.parametrize("norm", [False, True], ids=["bias", "norm"])
+@pytest.mark.parametrize("residual", [False, True], ids=["straight", "residual"])
+def test_bounds_are_where_units_end(residual, norm, rng):
+    bound = np.array([0.3, np.inf, 0.8], np.float32)
+    dense = layer(rng, n=3, residual=residual, bound=bound, norm=BatchNorm(3, float))
+    dense.norm = dense.norm if norm else None
+    dense.bias[:] = 0
+    x, dy = rng.normal(size=(2, 20, 3))
+    z = x @ dense.weight.T + dense.bias
+    y, backward = dense.forward(x, training=True)
+    if not norm:
+        expected = np.clip(z, 0, bound)
+        np.testing.assert_allclose(y, expected + residual * x)
+        assert np.array_equal(y, dense.forward(x)[0])
+    assert (y - residual * x)[:, [0, 2]].max(axis=0) == pytest.approx([0.3, 0.8])
+    assert (y - residual * x)[:, 1].max() > 0.5
+    dx, gradient = backward(dy)
+    arrays = {name: getattr(*where) for name, where in dense.parameters().items()}
+    for name, ours in {"x": dx, **gradient}.items():
+        numeric = numeric_gradient(
+            lambda: (dense.forward(x, training=True)[0] * dy).sum(),
+            x if name == "x" else arrays[name],
+        )
+        np.testing.assert_allclose(ours, numeric, rtol=1e-5, atol=1e-7, err_msg=name)
+    twin = dense.copy()
+    assert not np.shares_memory(twin.bound, bound) and np.array_equal(twin.bound, bound)
+    some = np.array([True, False, True])
+    twin.keep(outputs=some, inputs=some if residual else None)
+    assert twin.bound.tolist() == bound[[0, 2]].tolist()
+    before = dense.forward(x)[0]
+    dense.fold_norm()
+    np.testing.assert_allclose(dense.forward(x)[0], before, rtol=1e-5, atol=1e-6)
+    small = dense.copy()
+    small.astype(np.float32)
+    assert small.forward(x.astype(np.float32))[0].dtype == np.float32
+
+
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 def test_reused_arrays_hold_the_same_numbers(activation, residual, rng):
@@ -253,6 +290,10 @@ def test_signs_hold_through_a_normalisation(rng):
     ("fields", "message"),
     [
         ({"activation": "selu"}, "activation must be one of linear, relu, tanh"),
+        (
+            {"activation": "tanh", "bound": np.ones(4)},
+            "dense0: bound must be None with .* tanh",
+        ),
         ({"residual": True}, "dense0: a residual layer must have as many outputs as inputs, got 4"),
     ],
 )

@@ -1,5 +1,6 @@
 """Estimators with every kind of layer, from fit to the file that they predict through."""
 
+import copy
 from functools import cache
 
 import credit
@@ -10,7 +11,8 @@ from test_export import records, tensors_of
 import farthing
 from farthing.quantization import WeightFormat, _set_views
 
-ACTIVATIONS = ("relu", "tanh", "gelu", "silu", "sigmoid")
+# "bounded": ReLU, of which every third unit has a bound that many rows reach.
+ACTIVATIONS = ("relu", "bounded", "tanh", "gelu", "silu", "sigmoid")
 CODES = {"tanh": 5, "gelu": 6, "silu": 7, "sigmoid": 8}
 KINDS = ("binary", "multiclass", "regression", "mean")
 
@@ -28,6 +30,8 @@ def target(kind):
 @cache
 def fitted(kind, activation, residual, **options):
     """A fitted estimator, 16-16; never changed by a test."""
+    if activation == "bounded":
+        return bounded(fitted(kind, "relu", residual, **options))
     options = {"hidden": (16, 16), "max_epochs": 3, "random_state": 0} | options
     options |= {"activation": activation, "residual": residual}
     if kind in ("binary", "multiclass"):
@@ -35,6 +39,20 @@ def fitted(kind, activation, residual, **options):
     else:
         model = farthing.Regressor(loss="poisson" if kind == "mean" else "squared", **options)
     return model.fit(credit.data()[0], target(kind))
+
+
+def bounded(model):
+    """The same with bounds, some of which the rows pass."""
+    model = copy.deepcopy(model)
+    encoder = model.model_.encoder
+    x = encoder.expand(encoder.positions(credit.data()[0]))
+    for layer in model.model_.layers[:-1]:
+        layer.bound = np.quantile(np.maximum(x @ layer.weight.T + layer.bias, 0), 0.7, axis=0)
+        layer.bound[np.arange(layer.n_outputs) % 3 != 2] = np.inf
+        layer.bound = layer.bound.astype(np.float32)
+        x, _ = layer.forward(x)
+    model._forget_scorer()
+    return model
 
 
 def scores(model, X):
@@ -84,7 +102,7 @@ def test_the_operations_of_a_float_file(activation, encoder):
     names = list(tensors_of(model))
     first = 0 if encoder else 1
     kinds = [4] if encoder else [1, 3]
-    behind = [] if activation == "relu" else [7]
+    behind = {"relu": [], "bounded": [10]}.get(activation, [7])
     assert [r["kind"] for r in found] == [*kinds, *behind, 3, *behind, 8, 3, 5]
     for record in found:
         if record["kind"] == 7:
@@ -97,7 +115,8 @@ def test_the_operations_of_a_float_file(activation, encoder):
         if record["kind"] in (3, 4):
             assert names[record["tensor"]].startswith("dense")
             last = record["outputs"] == 1
-            assert record.get("activation", 0) == int(activation == "relu" and not last)
+            is_relu = activation in ("relu", "bounded")
+            assert record.get("activation", 0) == int(is_relu and not last)
     add = next(r for r in found if r["kind"] == 8)
     assert add == {"kind": 8, "inputs": 16, "outputs": 16} | (
         {"source": first + len(behind)} if first + len(behind) else {}
@@ -177,6 +196,8 @@ def in_real_numbers(model, X):
         if layer.activation != "relu":
             y = on_grid(y, layer.pre_grid, amax)
         y = FUNCTIONS[layer.activation](y)
+        if layer.bound is not None:
+            y = np.minimum(y, layer.bound)
         if layer.residual:
             y = on_grid(y, layer.value_grid, amax) + x
         x = on_grid(y, layer.output_grid, amax)
@@ -230,7 +251,7 @@ def test_every_target_is_quantized(kind, activation, residual, tmp_path):
     assert np.abs(ours - floats).mean() < 0.03 * floats.std()
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
+@pytest.mark.parametrize("activation", ["relu", "bounded", "gelu", "tanh"])
 def test_groups_of_weights(activation, tmp_path):
     X, _ = credit.data()
     model = fitted("binary", activation, True, hidden=(70, 70), max_epochs=1)
@@ -346,7 +367,7 @@ def test_embeddings_need_no_rows_without_a_hidden_layer():
 
 
 @pytest.mark.parametrize("quantized", [False, True])
-@pytest.mark.parametrize("activation", ["tanh", "gelu", "sigmoid"])
+@pytest.mark.parametrize("activation", ["bounded", "tanh", "gelu", "sigmoid"])
 def test_constant_neurons_answer_by_their_activation(activation, quantized):
     X, _ = credit.data()
     model = credit.with_constant_neurons(fitted("binary", activation, False))

@@ -13,7 +13,15 @@ import farthing
 from farthing.certificate import certify
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.model import Model
-from farthing.monotone import HIDDEN_DEVIATION, OUTPUT_DEVIATION, constrain, resolve_constraints
+from farthing.monotone import (
+    BOUND,
+    BOUNDED_DEVIATION,
+    DEVIATION,
+    HIDDEN_DEVIATION,
+    OUTPUT_DEVIATION,
+    constrain,
+    resolve_constraints,
+)
 
 # Of credit.FEATURES: income, late and limit (which has missing values); age and noise are free.
 DIRECTIONS = {0: -1, 1: 1, 2: -1}
@@ -65,10 +73,10 @@ def rows(n=3000, features=4, seed=0):
     return X
 
 
-def built(hidden, encoder=None, X=None, output_bias=0.0, link="identity", directions=None):
+def built(hidden, encoder=None, X=None, output_bias=0.0, link="identity", directions=None, **more):
     X = rows() if X is None else X
     encoder = PiecewiseLinearEncoder(5) if encoder is None else encoder
-    model = Model.build(encoder.fit(X), hidden, link=link, output_bias=output_bias, seed=3)
+    model = Model.build(encoder.fit(X), hidden, link=link, output_bias=output_bias, seed=3, **more)
     constrain(model, {0: 1, 1: -1} if directions is None else directions, X, seed=5)
     return model
 
@@ -111,28 +119,47 @@ def test_only_what_must_be_is_constrained():
         assert sorted(layer.sign[:, 0].tolist()) == sorted([1, -1] * (layer.n_outputs // 2))
 
 
-def test_units_are_bounded_where_directions_change():
-    """A unit of the second layer that is fed by the other direction alone: relu(b - sum)."""
-    model = built((2, 2))
-    ups = model.layers[0].sign[:, 0] == 1
-    other = model.layers[1].sign[:, ups]
-    assert {1, -1} == set(other.ravel().tolist())
+def test_every_third_rectifier_is_bounded_in_either_direction():
+    model = built((12, 2))
+    first, second, last = model.layers
+    bounded = first.bound < np.inf
+    assert (
+        np.flatnonzero(bounded).tolist() == [2, 5, 8, 11] and (first.bound[bounded] == BOUND).all()
+    )
+    assert sorted(first.sign[bounded, 0].tolist()) == [-1, -1, 1, 1]
+    assert (second.bound == np.inf).all() and last.bound is None
 
 
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+def test_other_units_are_bounded_by_themselves(activation):
+    model = built((6, 3), activation=activation)
+    assert all(layer.bound is None for layer in model.layers)
+    z = model.encoder.expand(model.encoder.positions(rows())) @ model.layers[0].weight.T
+    np.testing.assert_allclose(z.std(axis=0), DEVIATION[activation], rtol=0.1)
+
+
+@pytest.mark.parametrize("residual", [False, True], ids=["straight", "residual"])
+@pytest.mark.parametrize("norm", [False, True], ids=["bias", "norm"])
 @pytest.mark.parametrize("hidden", [(), (16,), (16, 8, 8)])
 @pytest.mark.parametrize("encoder", [PiecewiseLinearEncoder, Standardizer])
-def test_units_start_centred_with_one_deviation(hidden, encoder):
+def test_units_start_centred_with_one_deviation(encoder, hidden, norm, residual):
     X = rows(1500)  # fewer than the sample, so that all of them are in it
-    model = built(hidden, encoder(), X, output_bias=2.5)
+    model = built(hidden, encoder(), X, output_bias=2.5, batch_norm=norm, residual=residual)
     x = model.encoder.expand(model.encoder.positions(X))
-    for layer in model.layers:
-        z = x @ layer.weight.T + layer.bias
+    for i, layer in enumerate(model.layers):
+        z = x @ layer.weight.T
+        z = z + layer.bias if layer.norm is None else layer.norm.forward(z)[0]
         last = layer is model.layers[-1]
-        np.testing.assert_allclose(z.mean(axis=0), 2.5 if last else 0, atol=1e-4)
-        deviation = OUTPUT_DEVIATION if last else HIDDEN_DEVIATION
-        np.testing.assert_allclose(z.std(axis=0), deviation, rtol=1e-4)
+        third = np.arange(layer.n_outputs) % 3 == 2
+        middle = 2.5 if last else np.where(third, BOUND / 2, 0)
+        np.testing.assert_allclose(z.mean(axis=0), middle, atol=1e-4)
+        deviation = np.where(third, BOUNDED_DEVIATION, HIDDEN_DEVIATION)
+        np.testing.assert_allclose(
+            z.std(axis=0), OUTPUT_DEVIATION if last else deviation, rtol=1e-3
+        )
         assert (layer.weight * layer.sign >= 0).all()
-        x = np.maximum(z, 0)
+        y = np.clip(z, 0, np.where(third, BOUND, np.inf))
+        x = y + x if residual and i == 2 and not last else y
 
 
 def test_no_unit_starts_without_weights():
@@ -326,6 +353,18 @@ def test_a_monotone_model_learns_a_monotone_function():
     signs = {0: 1, 1: 1, 2: -1}
     model = farthing.Regressor((32, 16), monotone_constraints=signs, random_state=0)
     assert model.fit(X[:3000], y[:3000]).score(X[3000:], y[3000:]) > 0.99
+
+
+def test_one_hidden_layer_learns_joint_effects_that_level_off(monkeypatch):
+    """Sums of convex and concave units cannot."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 3))
+    y = np.clip(X.sum(axis=1), -1, 1)
+    directions = dict.fromkeys(range(3), 1)
+    model = farthing.Regressor((24,), monotone_constraints=directions, random_state=0)
+    bounded = model.fit(X[:3000], y[:3000]).score(X[3000:], y[3000:])
+    monkeypatch.setattr("farthing.monotone.BOUND", np.inf)
+    assert bounded > 0.97 > 0.95 > model.fit(X[:3000], y[:3000]).score(X[3000:], y[3000:])
 
 
 # ---- every step -------------------------------------------------------------------------------

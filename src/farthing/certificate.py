@@ -40,7 +40,7 @@ from farthing._validate import FarthingError
 __all__ = ["certify", "certify_monotone", "declaration"]
 
 _INPUTS, _DENSE, _ENCODE_DENSE, _LINK = (1, 2), 3, 4, 5
-_TABLE, _ACTIVATE, _ADD, _PERIODIC = 6, 7, 8, 9
+_TABLE, _ACTIVATE, _ADD, _PERIODIC, _BOUND = 6, 7, 8, 9, 10
 # Activations that never decrease: of a layer none and ReLU, of the link none, sigmoid and exp,
 # of an operation of their own tanh and sigmoid.
 _MONOTONE_LAYER = (0, 1)
@@ -134,6 +134,8 @@ def _followed(operations: list[dict[str, Any]], tensors, n_features: int) -> _Di
             rises = operation["activation"] in _MONOTONE_ACTIVATION
             # The others are no farther from 0 than what they are given.
             unit = unit.behind(rises, np.ones(operation["outputs"]) if rises else unit.bound)
+        elif kind == _BOUND:
+            unit = unit.behind(True)
         elif kind == _ADD:
             unit = _behind_sum(operation, tensors, unit, every[operation["source"]])
         elif kind == _LINK:

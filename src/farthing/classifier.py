@@ -63,7 +63,9 @@ class Classifier(Learner):
         that up to 32 categories, else the square root of their number, at most 16.
     monotone_constraints : dict or None
         {column name or 0-based index: +1 or -1}: the score never falls (+1) or never rises
-        (-1) in that feature, proven by `certify_monotone`; 0 is no constraint.
+        (-1) in that feature, proven by `certify_monotone`; 0 is no constraint. Every third
+        ReLU is then bounded (Runje & Shankaranarayana 2023), so that one hidden layer can have
+        effects that level off at both ends.
     class_weight : None, "balanced" or dict
         What a row counts in the loss by its class: {label: weight > 0} for every label, or
         "balanced": rows / (classes x rows of the class), by sample_weight where given. Only

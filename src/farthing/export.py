@@ -19,7 +19,7 @@ from farthing.periodic import PeriodicEncoder
 __all__ = ["model_to_tensors"]
 
 _STANDARDIZE, _QUANTIZE, _DENSE, _ENCODE_DENSE, _LINK = 1, 2, 3, 4, 5
-_TABLE, _ACTIVATE, _ADD, _PERIODIC = 6, 7, 8, 9
+_TABLE, _ACTIVATE, _ADD, _PERIODIC, _BOUND = 6, 7, 8, 9, 10
 _LINKS = {"identity": 0, "sigmoid": 2, "softmax": 3, "log": 4}
 _ACTIVATIONS = {"tanh": 5, "gelu": 6, "silu": 7, "sigmoid": 8}
 _RECORD = struct.Struct("<HHIIIIHHHHI")
@@ -116,7 +116,7 @@ def _integer_layer(layer: Dense, amax: int, inputs: Grid) -> tuple[Tensors, dict
 
 
 def _write_rest(writer: _Writer, layer: Dense, amax: int, inputs: Grid, source: int) -> None:
-    """What follows a layer's sums: its activation and, added to it, its inputs.
+    """What follows a layer's sums: its activation, bounds and, added to it, its inputs.
 
     inputs: their grid; source: the operation that they come from.
     """
@@ -128,6 +128,12 @@ def _write_rest(writer: _Writer, layer: Dense, amax: int, inputs: Grid, source: 
         after = layer.value_grid or layer.output_grid
         table = lookup_table(layer.activation, layer.pre_grid, after, amax)
         writer.add(_TABLE, [(f"{layer.name}.table", table)], **width, **integer)
+    if layer.bound is not None:
+        bound = layer.bound.astype(np.float32)
+        if amax:
+            bound = (layer.value_grid or layer.output_grid).codes(bound, amax).astype(np.uint8)
+        if (bound < (amax or np.inf)).any():
+            writer.add(_BOUND, [(f"{layer.name}.bound", bound)], **width, **integer)
     if not layer.residual:
         return
     tensors = []

@@ -73,13 +73,7 @@ class Learner(Estimator):
         check_number("[0, 1)", dropout=self.dropout)
         check_number("[0, 1)", also=("auto",), feature_dropout=self.feature_dropout)
         penalty = self._penalty()
-        constrained = self.monotone_constraints
-        if constrained and (self.batch_norm or self.residual):
-            raise FarthingError(
-                "monotone_constraints need batch_norm=False and residual=False, "
-                f"got {self.batch_norm!r} and {self.residual!r}"
-            )
-        if constrained and self.encoder == "periodic":
+        if self.monotone_constraints and self.encoder == "periodic":
             raise FarthingError(
                 "monotone_constraints need encoder='piecewise_linear' or None, got 'periodic', "
                 "whose columns rise and fall"

@@ -123,7 +123,8 @@ class Dense:
     weight: float32 (n, k); bias: float32 (n,); activation: "relu", "linear", "tanh", "gelu",
     "silu" or "sigmoid" (`farthing.activations`); mask: bool (n, k), False = pruned, or None;
     sign: int8 (n, k) or None: a weight must stay >= 0 where it is +1 and <= 0 where it is -1 (a
-    monotone model).  residual: the input is added to the output, n == k (He et al., "Deep
+    monotone model).  bound: float32 (n,) or None: ReLU units go no higher than theirs, infinity for
+    those without.  residual: the input is added to the output, n == k (He et al., "Deep
     Residual Learning for Image Recognition", 2016).  norm: batch normalisation of the product,
     in place of the bias, while the layer is trained; ``fold_norm`` turns it into both.
 
@@ -151,6 +152,7 @@ class Dense:
     activation: str = "relu"
     mask: np.ndarray | None = None
     sign: np.ndarray | None = None
+    bound: np.ndarray | None = None
     residual: bool = False
     norm: BatchNorm | None = field(default=None, repr=False, compare=False)
     quantized: QuantizedWeight | None = None
@@ -167,6 +169,11 @@ class Dense:
         if self.activation not in ACTIVATIONS:
             raise FarthingError(
                 f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
+            )
+        if self.bound is not None and self.activation != "relu":
+            raise FarthingError(
+                f"{self.name}: bound must be None with an activation other than relu, "
+                f"got {self.activation}"
             )
         if self.residual and self.n_outputs != self.n_inputs:
             raise FarthingError(
@@ -202,6 +209,17 @@ class Dense:
         if self.norm is None:
             return own | {"bias": (self, "bias")}
         return own | {"gamma": (self.norm, "gamma"), "beta": (self.norm, "beta")}
+
+    def activate(
+        self, z: np.ndarray, training: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Activation and bound of values (rows, n), which may be overwritten, and their slope as
+        `farthing.activations.activate` gives it."""
+        y, slope = activate(self.activation, z, training)
+        if self.bound is not None:
+            slope = np.logical_and(slope, y < self.bound, out=slope) if training else None
+            y = np.minimum(y, self.bound, out=y)
+        return y, slope
 
     def forward(
         self,
@@ -240,7 +258,7 @@ class Dense:
         if self.pre_view is not None:
             before = _within(z, self.pre_view) if training else None
             z = self.pre_view(z)
-        y, slope = activate(self.activation, z, training)
+        y, slope = self.activate(z, training)
         if self.output_view is not None:
             after = _within(y, self.output_view) if training else None
             y = self.output_view(y)
@@ -355,6 +373,7 @@ class Dense:
         self.weight, self.bias = self.weight[chosen], self.bias[rows]
         self.mask = None if self.mask is None else self.mask[chosen]
         self.sign = None if self.sign is None else self.sign[chosen]
+        self.bound = None if self.bound is None else self.bound[rows]
         self.norm = None if self.norm is None else self.norm.select(rows)
 
     def copy(self) -> Dense:
@@ -365,6 +384,7 @@ class Dense:
             bias=self.bias.copy(),
             mask=None if self.mask is None else self.mask.copy(),
             sign=None if self.sign is None else self.sign.copy(),
+            bound=None if self.bound is None else self.bound.copy(),
             norm=None if self.norm is None else self.norm.copy(),
             quantized=None if self.quantized is None else self.quantized.copy(),
             weight_view=None,

@@ -186,7 +186,8 @@ class Model:
     def summary(self) -> str:
         """A table of the layers: shape, activation, weights, non-zero ones, bits, pattern.
 
-        Shapes are outputs x inputs; "+ x" marks a residual layer; weights are counted without
+        Shapes are outputs x inputs; "bounded" marks a layer some of whose units have a largest
+        value, "+ x" a residual one; weights are counted without
         biases.
         """
         rows = [("layer", "shape", "activation", "weights", "non-zero", "bits", "pattern")]
@@ -198,7 +199,9 @@ class Model:
                 (
                     layer.name,
                     f"{layer.n_outputs} x {layer.n_inputs}",
-                    layer.activation + (" + x" if layer.residual else ""),
+                    layer.activation
+                    + (", bounded" if layer.bound is not None else "")
+                    + (" + x" if layer.residual else ""),
                     f"{layer.weight.size:,}",
                     f"{count:,}",
                     str(32 if layer.quantized is None else layer.quantized.bits),

@@ -1,13 +1,12 @@
 """Monotone networks: signs that the weights keep, and the weights that training starts from.
 
-Runje and Shankaranarayana, "Constrained Monotonic Neural Networks" (2023), with plain ReLU
-layers: every hidden unit u has a direction s_u, +1 or -1; the output has +1.  A weight from
-unit u to unit v has the sign s_u s_v, one from a column that rises with a feature of direction
-c the sign c s_v, one from a free feature any sign.  So s_u times unit u, and with it the
-output, never decreases in c times the feature.  A unit of direction +1 is convex, one of
-direction -1 acts as a concave one, -relu(-.), and one fed by units of the other direction,
-relu(b - sum), is bounded.  One hidden layer adds up convex and concave functions of sums over
-the features; joint effects that level off at both ends need the bounded units of a second.
+Runje and Shankaranarayana, "Constrained Monotonic Neural Networks" (2023): every hidden unit u
+has a direction s_u, +1 or -1; the output has +1.  A weight from unit u to unit v has the sign
+s_u s_v, one from a column that rises with a feature of direction c the sign c s_v, one from a
+free feature any sign.  So s_u times unit u, and with it the output, never decreases in c times
+the feature.  A ReLU of direction +1 is convex and one of direction -1 acts as a concave one,
+-relu(-.); sums of both over the features cannot level off at both ends.  So every third ReLU is
+bounded (`Dense.bound`), which tanh and sigmoid are by themselves.
 """
 
 from __future__ import annotations
@@ -26,8 +25,11 @@ __all__ = ["constrain", "resolve_constraints"]
 ARGUMENT = "monotone_constraints"
 # Deviations over the sample that training starts from, of a hidden unit's sum and of the
 # output.  Adam moves every weight by about the learning rate a step: from small hidden weights
-# a unit of few positive weights finds its shape in fewer steps.
+# a unit of few positive weights finds its shape in fewer steps.  A bounded unit has to reach
+# both of its ends; it starts in the middle between them.
 HIDDEN_DEVIATION = 0.1
+BOUND = BOUNDED_DEVIATION = 0.2
+DEVIATION = {"tanh": 1.0, "sigmoid": 2.0}
 OUTPUT_DEVIATION = 1.0
 SAMPLE_ROWS = 2048
 MONOTONE_ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
@@ -94,7 +96,7 @@ def constrain(model: Model, directions: Mapping[int, int], rows, seed: int = 0) 
 
     directions: {feature: +1 or -1}; without any the model stays as it is.  rows: raw training
     rows (n, features), on a sample of which, drawn by `seed`, every unit gets one deviation
-    and mean 0, layer by layer (Mishkin & Matas 2016, "All you need is a good init"): all sums
+    and one mean, layer by layer (Mishkin & Matas 2016, "All you need is a good init"): all sums
     of positive weights would otherwise start far from 0 and near each other.  The output keeps
     its bias as its mean.
 
@@ -131,6 +133,9 @@ def constrain(model: Model, directions: Mapping[int, int], rows, seed: int = 0) 
         empty = ~layer.weight.any(axis=1)
         layer.weight[empty] = (np.abs(drawn) * layer.sign)[empty]
         inputs = outputs
+        if layer.activation == "relu":
+            bounded = np.arange(layer.n_outputs) % 3 == 2
+            layer.bound = np.where(bounded, BOUND, np.inf).astype(np.float32)
     _scale(model, rows, seed)
 
 
@@ -147,7 +152,16 @@ def _scale(model: Model, rows, seed: int) -> None:
         z = x @ layer.weight.T
         deviation = z.std(axis=0)
         deviation[deviation == 0] = 1
-        factor = (HIDDEN_DEVIATION if hidden else OUTPUT_DEVIATION) / deviation
+        bounded = np.zeros(layer.n_outputs, bool) if layer.bound is None else layer.bound < np.inf
+        wanted = DEVIATION.get(layer.activation, HIDDEN_DEVIATION) if hidden else OUTPUT_DEVIATION
+        wanted = np.where(bounded, BOUNDED_DEVIATION, wanted)
+        factor = wanted / deviation
+        mean, middle = z.mean(axis=0) * factor, np.where(bounded, BOUND / 2, 0)
         layer.weight *= factor[:, None].astype(np.float32)
-        layer.bias -= z.mean(axis=0) * factor
+        layer.bias += (middle - mean).astype(np.float32)
+        norm = layer.norm
+        if norm is not None:
+            found = {"gamma": wanted, "beta": middle, "mean": mean, "variance": wanted**2}
+            for name, values in found.items():
+                getattr(norm, name)[:] = values
         x, _ = layer.forward(x)

@@ -8,7 +8,6 @@ import numpy as np
 
 from farthing import _core
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
-from farthing.activations import activate
 from farthing.kernels import drop_count
 from farthing.model import Model
 from farthing.steps import Step
@@ -85,13 +84,13 @@ class _Neurons(_Units):
     def _fold_constants(self, layer, following):
         """The next layer's bias takes what neurons without weights answer: constants."""
         gone = ~_alive(layer)
-        answer = layer.bias[gone]
+        answer = layer.bias.copy()
         if layer.pre_grid is not None:
             answer = layer.pre_grid.rounded(answer, self.model.input_amax)
-        answer, _ = activate(layer.activation, answer)
+        answer, _ = layer.activate(answer)
         if layer.output_grid is not None:
             answer = layer.output_grid.rounded(answer, self.model.input_amax)
-        following.bias += following.weight[:, gone] @ answer
+        following.bias += following.weight[:, gone] @ answer[gone]
         layer.bias[gone] = 0
 
 

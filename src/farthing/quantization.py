@@ -234,7 +234,7 @@ def _calibrate(
         ).dequantize()
         z = x @ weight.T + layer.bias
         if layer.activation == "relu":
-            y, _ = activate("relu", z)
+            y, _ = layer.activate(z)
             grid = fit_grid(y, amax, low=0.0)
         else:
             function = partial(_activated, layer.activation)

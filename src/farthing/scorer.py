@@ -20,7 +20,7 @@ _CHECKSUM = 8 + len('{"__metadata__":{"checksum":"')  # offset of its digits in 
 _ACTIVATIONS = {0: "linear", 1: "relu", 5: "tanh", 6: "gelu", 7: "silu", 8: "sigmoid"}
 _LINKS = {0: "identity", 2: "sigmoid", 3: "softmax", 4: "log"}
 _KINDS = {1: "standardize", 2: "quantize", 3: "dense", 4: "encode_dense", 5: "link"}
-_KINDS |= {6: "table", 7: "activate", 8: "add", 9: "periodic"}
+_KINDS |= {6: "table", 7: "activate", 8: "add", 9: "periodic", 10: "bound"}
 _KIND_BEHIND = {
     "identity": "regression",
     "log": "regression",
@@ -223,8 +223,9 @@ class Scorer(_core.CoreScorer):
         """What the model is made of, as a JSON-able dict.
 
         ``layers``: for each, its shape (n, k), bits, the share of zero weights, the pattern in
-        which the file stores them, activation (``table``: any, between 8-bit integers), the
-        layer whose output it ``adds``, if any, and packed bytes; ``depth`` of an integer layer is
+        which the file stores them, activation (``table``: any, between 8-bit integers),
+        whether some of its units are ``bounded``, the layer whose output it ``adds``, if any, and
+        packed bytes; ``depth`` of an integer layer is
         how many pair products add up in 16 bits; the ``table_bytes`` of a first layer fused with
         the encoding stay the same whatever its zeros.  ``median_for_missing`` lists the features
         whose NaN takes a fixed value because training had no NaN there.
@@ -274,6 +275,8 @@ def _layers(
             layers[-1]["activation"] = _ACTIVATIONS[operation["activation"]]
         elif kind == "table":
             layers[-1]["activation"] = "table"
+        elif kind == "bound":
+            layers[-1]["bounded"] = True
         elif kind == "add":
             layers[-1]["adds"] = operations[operation["source"]]["name"]
     return layers

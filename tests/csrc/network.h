@@ -14,6 +14,9 @@
 
 #include <math.h>
 
+/* ReLU, above which most outputs have a bound. */
+enum { BOUNDED = 100 };
+
 enum { FREQUENCIES = 3, MAX_LAYERS = 6, MAX_BINS_TESTED = 21, MAX_CATEGORIES_TESTED = 9 };
 
 /* What to make. */
@@ -29,7 +32,7 @@ typedef struct network_shape {
     uint32_t weight_max; /* 0: the largest that bits allow */
     uint32_t last_relu;  /* float models: ReLU in the last layer too */
     uint32_t categories; /* 1: some features of an encoder are categorical, 2: some embedded */
-    uint32_t activation; /* of the hidden layers: 0 for ReLU, FT_TANH to FT_LOGISTIC */
+    uint32_t activation; /* of the hidden layers: 0 for ReLU, FT_TANH to FT_LOGISTIC, BOUNDED */
     uint32_t residual;   /* hidden layers add an output of their width: the one before, the first */
 } network_shape;
 
@@ -39,6 +42,7 @@ typedef struct network_layer {
     uint8_t *scales;
     float *mult, *add; /* add is the bias of a float layer */
     uint8_t *table;    /* of an integer layer with another activation than ReLU */
+    float *bound;      /* [n] or NULL */
     uint32_t activation;
     int source;        /* the layer whose output it adds; -1 for none */
     float factors[3];
@@ -134,7 +138,15 @@ static inline void network_layer_new(network *net, uint32_t i, uint32_t k, uint6
     *l = (network_layer){n, k, shape->bits[i], shape->group[i], shape->storage[i],
                          shape->amax ? !last : !last || shape->last_relu,
                          .amax_in = shape->amax, .amax_out = last ? 0 : shape->amax,
-                         .activation = last ? 0 : shape->activation, .source = -1};
+                         .activation = last || shape->activation == BOUNDED ? 0 : shape->activation,
+                         .source = -1};
+    if (!last && shape->activation == BOUNDED) {
+        l->bound = random_floats(seed, n, 0, shape->amax ? (float)shape->amax : 1);
+        for (uint32_t j = 0; j < n; j++)
+            l->bound[j] = j % 3 == 1    ? (shape->amax ? (float)shape->amax : INFINITY)
+                          : shape->amax ? rintf(l->bound[j])
+                                        : l->bound[j];
+    }
     if (l->activation)
         l->relu = 0;
     if (shape->amax && l->activation) {
@@ -216,6 +228,7 @@ static inline void network_free(network *net) {
         free(net->layers[i].mult);
         free(net->layers[i].add);
         free(net->layers[i].table);
+        free(net->layers[i].bound);
     }
 }
 
@@ -360,6 +373,19 @@ static inline void network_tensors(const network *net, file_builder *b) {
             file_record_write(&more, ops + 32 * count++);
             if (l->table)
                 network_add(b, name, "table", FT_U8, 256, 0, l->table);
+        }
+        if (l->bound) {
+            more.kind = FT_OP_BOUND;
+            more.tensor = b->count;
+            file_record_write(&more, ops + 32 * count++);
+            uint8_t *whole = malloc(l->n);
+            for (uint32_t j = 0; l->amax_out && j < l->n; j++)
+                whole[j] = (uint8_t)l->bound[j];
+            if (l->amax_out)
+                network_add(b, name, "bound", FT_U8, l->n, 0, whole);
+            else
+                network_add(b, name, "bound", FT_F32, l->n, 0, l->bound);
+            free(whole);
         }
         if (l->source >= 0) {
             more.kind = FT_OP_ADD;
@@ -509,7 +535,8 @@ static inline float network_output(const network_layer *l, uint32_t n, const flo
         y = l->table[(uint32_t)y];
     else if (l->activation)
         ft_activate(l->activation, 1, &y);
-    return l->relu && !(y > 0) ? 0 : y;
+    y = l->relu && !(y > 0) ? 0 : y;
+    return l->bound && y > l->bound[n] ? l->bound[n] : y;
 }
 
 /* A value with what the layer adds to it. */

@@ -74,6 +74,20 @@ static void test_add(void) {
         CHECK(y[i] == expected[i], "%d: %d, not %d", i, y[i], expected[i]);
 }
 
+static void test_bound(void) {
+    float y[] = {0, 1, 2.5f, INFINITY, 3, INFINITY};
+    const float bound[] = {1, 1, 2, 2, INFINITY, INFINITY};
+    const float expected[] = {0, 1, 2, 2, 3, INFINITY};
+    ft_bound_f32(bound, 6, y);
+    CHECK(!memcmp(y, expected, sizeof y), "floats");
+    for (int b = 0; b < 256; b++) {
+        uint8_t values[256], bounds[256];
+        for (int i = 0; i < 256; i++) values[i] = (uint8_t)i, bounds[i] = (uint8_t)b;
+        ft_bound_u8(bounds, 256, values);
+        for (int i = 0; i < 256; i++) CHECK(values[i] == (i < b ? i : b), "%d %d", i, b);
+    }
+}
+
 /* ---- refusals -------------------------------------------------------------------------- */
 
 static const network_shape table = {"table", FT_OP_QUANTIZE, 5, 127, 3, {6, 6, 1}, {8, 8, 8}, {0},
@@ -105,7 +119,7 @@ static void test_refusals(void) {
     expect_valid("curved");
     expect_field(&table, 1, ACTIVATION, 1, "(dense0): activation is 1, must be 0 (none) before");
     expect_field(&table, 2, KIND, 7, "(dense0): activation is 0, must be 1 (ReLU) before the last");
-    expect_field(&table, 3, KIND, 9, "kind is 9, must be 3 (dense), 6, 7 or 8");
+    expect_field(&table, 3, KIND, 9, "kind is 9, must be 3 (dense), 6, 7, 8 or 10");
     expect_field(&table, 2, OUTPUTS, 7, "(dense0): outputs is 7, must be as many as inputs");
     expect_field(&table, 2, AMAX_IN, 255, "amax_in is 255, but amax_out of the operation before");
     expect_field(&table, 2, AMAX_OUT, 0, "(dense0): amax_out is 0, must be 127 or 255");
@@ -113,7 +127,7 @@ static void test_refusals(void) {
     expect_field(&table, 2, ACTIVATION, 5, "(dense0): activation is 5, must be 0");
     expect_field(&table, 2, TENSOR, 3, "'dense0': its first tensor is given as 3, but is 7");
     expect_field(&table, 2, SOURCE, 1, "(dense0): source is 1, must be 0");
-    expect_field(&table, 5, KIND, 6, "(dense1): kind is 6, must be 3 or 8 here: 6 and 7 follow 3");
+    expect_field(&table, 5, KIND, 6, "(dense1): kind is 6, must be 3 or 8 here: 6, 7 and 10");
     expect_field(&table, 5, SOURCE, 0, "(dense1): source is 0, must be one of the same width");
     static const uint32_t sources[] = {1, 3, 4, 5, 6, 7, 8, 1000000, 4294967295u};
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
@@ -122,7 +136,7 @@ static void test_refusals(void) {
     expect_field(&curved, 1, KIND, 6, "(dense0): amax_in is 0, must be 127 or 255: a table");
     expect_field(&curved, 1, ACTIVATION, 4, "activation is 4, must be 5 (tanh), 6 (GELU), 7");
     expect_field(&curved, 1, ACTIVATION, 9, "activation is 9, must be 5 (tanh), 6 (GELU), 7");
-    expect_field(&curved, 0, ACTIVATION, 1, "kind is 7, must be 3 or 8 after a layer with ReLU");
+    expect_field(&curved, 0, ACTIVATION, 1, "kind is 7, must be 3, 8 or 10 after a layer with ReLU");
     expect_field(&curved, 1, TENSOR, 3, "(dense0): tensor is 3, must be 0");
     expect_field(&curved, 4, TENSOR, 3, "(dense1): tensor is 3, must be 0");
     expect_field(&curved, 4, AMAX_OUT, 127, "(dense1): amax_out is 127, must be 0");
@@ -131,7 +145,7 @@ static void test_refusals(void) {
     put(3, KIND, FT_OP_ADD);
     put(3, ACTIVATION, 0);
     put(3, SOURCE, 1);
-    expect("operation 4 (dense1): kind is 8, must be 3 here: 8 follows 3, 4, 6 or 7");
+    expect("operation 4 (dense1): kind is 8, must be 3 here: 8 follows 3, 4, 6, 7 or 10");
     const network_shape relu = {"relu", FT_OP_QUANTIZE, 5, 127, 3, {6, 6, 1}, {8, 8, 8}, {0}, {0},
                                 FT_LINEAR, 0, 0, 0, 0, 0, 1};
     expect_field(&relu, 3, KIND, 7, "(dense1): source is 1, must be 0");
@@ -153,6 +167,53 @@ static void test_refusals(void) {
         expect("tensor 'dense1.residual': a sum can pass 2^30");
         set_float("dense1.residual", i, i == 2 ? -0x1p29f : -0x1p22f);
         expect_valid("large but in range");
+    }
+}
+
+/* whole: 0 quantize, 1 dense0, 2 bound, 3 dense1, 4 bound, 5 add, 6 dense2, 7 link
+ * real: 0 encode_dense, 1 bound, 2 dense1, 3 bound, 4 add, 5 dense2, 6 link */
+static void test_bound_refusals(void) {
+    const network_shape whole = {"whole", FT_OP_QUANTIZE, 5, 127, 3, {6, 6, 1}, {8, 8, 8}, {0}, {0},
+                                 FT_LINEAR, 0, 0, 0, 0, BOUNDED, 1};
+    const network_shape real = {"real", FT_OP_ENCODE_DENSE, 5, 0, 3, {6, 6, 1}, {32, 32, 32}, {0},
+                                {0}, FT_LINEAR, 0, 0, 0, 0, BOUNDED, 1};
+    begin(&whole);
+    expect_valid("whole");
+    begin(&real);
+    expect_valid("real");
+    expect_field(&whole, 2, OUTPUTS, 7, "(dense0): outputs is 7, must be as many as inputs");
+    expect_field(&whole, 2, AMAX_IN, 255, "amax_in is 255, but amax_out of the operation before");
+    expect_field(&whole, 2, AMAX_OUT, 0, "(dense0): amax_out is 0, must be 127 or 255");
+    expect_field(&whole, 2, BITS, 8, "(dense0): bits is 8, must be 0");
+    expect_field(&whole, 2, GROUP, 32, "(dense0): group_size is 32, must be 0");
+    expect_field(&whole, 2, STORAGE, 1, "(dense0): storage is 1, must be 0");
+    expect_field(&whole, 2, ACTIVATION, 1, "(dense0): activation is 1, must be 0");
+    expect_field(&whole, 2, TENSOR, 3, "'dense0': its first tensor is given as 3, but is 7");
+    expect_field(&whole, 2, SOURCE, 1, "(dense0): source is 1, must be 0");
+    expect_field(&whole, 2, KIND, 7, "amax_in is 127, must be 0: activations follow a float");
+    expect_field(&whole, 5, KIND, 10, "(dense1): kind is 10, must be 3 or 8 here");
+    expect_field(&whole, 6, KIND, 10, "(dense1): kind is 10, must be 3 or 4 before the link");
+    expect_field(&whole, 0, KIND, 10, "operation 0: kind is 10, must be 1");
+    expect_field(&real, 1, AMAX_OUT, 127, "(dense0): amax_out is 127, must be 0");
+    expect_field(&real, 1, TENSOR, 3, "'dense0': its first tensor is given as 3, but is 6");
+    expect_field(&real, 0, ACTIVATION, 0, "kind is 10, must be 3, 6, 7 or 8 after a layer without");
+
+    begin(&whole);
+    set_byte("dense0.bound", 5, 128);
+    expect("tensor 'dense0.bound': value 5 is 128, at most 127 is allowed");
+    set_byte("dense0.bound", 5, 0);
+    expect_valid("a unit that is always 0");
+    const float bad[] = {NAN, -INFINITY, -0x1p-149f};
+    for (size_t i = 0; i < 3; i++) {
+        begin(&real);
+        set_float("dense1.bound", i, bad[i]);
+        expect("tensor 'dense1.bound': value");
+    }
+    const float good[] = {0, INFINITY, 0x1p127f};
+    for (size_t i = 0; i < 3; i++) {
+        begin(&real);
+        set_float("dense1.bound", i, good[i]);
+        expect_valid("a bound");
     }
 }
 
@@ -178,7 +239,9 @@ int main(int argc, char **argv) {
     sweep("GELU", ft_gelu, exact_gelu, 0, stride);
     sweep("SiLU", ft_silu, exact_silu, 0, stride);
     test_add();
+    test_bound();
     test_refusals();
+    test_bound_refusals();
     test_too_many_kept();
     file_builder_free(&builder);
     return check_report();

@@ -235,7 +235,7 @@ static void test_description(void) {
         for (uint32_t i = 0; i < net.shape.layers; i++) {
             const network_layer *l = &net.layers[i];
             const ft_op *op = &model->ops[at++];
-            for (int more = !!l->activation + (l->source >= 0); more > 0; more--)
+            for (int more = !!l->activation + !!l->bound + (l->source >= 0); more > 0; more--)
                 CHECK(ft_is_in_place(&model->ops[at++]), "%s", net.shape.what);
             char name[16];
             snprintf(name, sizeof name, "dense%u", i);

@@ -73,7 +73,7 @@ static void test_refusals(void) {
     expect_at(26, 128, 2, "operation 0 (input): amax_out is 128, must be 127 or 255");
     expect_at(24, 127, 2, "operation 0 (input): amax_in is 127, must be 0");
     expect_at(28, 1, 4, "operation 0 (input): source is 1, must be 0");
-    expect_at(32, 9, 2, "kind is 9, must be 3 (dense), 6, 7 or 8");
+    expect_at(32, 9, 2, "kind is 9, must be 3 (dense), 6, 7, 8 or 10");
     const float bad[] = {NAN, INFINITY};
     for (size_t i = 0; i < 2; i++) {
         begin(&shape);

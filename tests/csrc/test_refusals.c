@@ -36,7 +36,7 @@ static int is_other_model(size_t shape, uint32_t op, enum field field, uint32_t 
 static void test_fields(void) {
     static const enum field fields[] = {KIND,  BITS,       INPUTS,  OUTPUTS, TENSOR,  GROUP,
                                         AMAX_IN, ACTIVATION, STORAGE, AMAX_OUT, SOURCE};
-    static const uint32_t values[] = {0, 1, 2, 3, 4, 5, 6, 8, 16, 31, 32, 33, 63, 64, 65, 126, 127,
+    static const uint32_t values[] = {0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 16, 31, 32, 33, 63, 64, 65, 126, 127,
                                       128, 254, 255, 256, 32768, 65535, 65536, 1048576, 1048577,
                                       2147483648u, 4294967295u};
     const network_shape *all[] = {&encoded, &sparse, &plain};
