@@ -37,7 +37,7 @@ AVX2_TEMPLATE __m128i dot(const ft_packed *w, const uint8_t *a) {
     return sum8(acc);
 }
 
-static AVX2_FN void gemm_column(const ft_packed *w, const avx2_output *out, size_t m,
+static AVX2_FN void gemm_column(const ft_packed *w, const x86_output *out, size_t m,
                                 const uint8_t *a, size_t lda, char *c, size_t row_bytes) {
     for (size_t row = 0; row < m; row++) store_sum(out, dot(w, a + row * lda), c + row * row_bytes);
 }
