@@ -10,6 +10,8 @@
 /* THE table: every ISA compiled in, best first. */
 static const ft_isa *const compiled[] = {
 #if defined(__x86_64__) || defined(_M_X64)
+    &ft_isa_avx512_vnni,
+    &ft_isa_avx_vnni,
     &ft_isa_avx2,
 #endif
     &ft_isa_scalar,
@@ -52,8 +54,13 @@ static void measure(isa_list *list) {
         if (count && !ft_selftest(&isa)) note_removed(list, isa.name);
         else found[count++] = isa;
     }
-    list->count = count;
-    for (uint32_t i = 0; i < count; i++) list->isas[i] = found[count - 1 - i];
+    /* Best first; `scalar`, found[0], is the last in any case. */
+    for (int demoted = 0; demoted <= 1; demoted++) {
+        for (uint32_t i = count; i-- > 1;)
+            if (((found[i].last_on & ft_cpu_features()) != 0) == demoted)
+                list->isas[list->count++] = found[i];
+    }
+    list->isas[list->count++] = found[0];
 }
 
 /* Measured at first use.  Threads that come together each measure and the first to finish

@@ -5,8 +5,8 @@
  *   nibbles data[panel][k / (2 kr)][column in panel][k % kr]                   uint8
  *           low nibble: w + 8 of the even kr-block, high nibble: of the odd one
  * So that a layer of few outputs does not pay for a whole panel, the last columns lie in panels
- * of nr / 2, nr / 4, ..., 8 columns: see ft_panel_width.  k is padded to k_padded, n to
- * n_padded, a multiple of 8 (of 1 where nr is 1); padding weights are 0.
+ * of nr / 2, nr / 4, ..., pad columns: see ft_panel_width.  k is padded to k_padded, n to
+ * n_padded, a multiple of the kernel's pad; padding weights are 0.
  * A layer of one output without group scales is, where the ISA asks for it, just a row of int8
  * (nr = kr = 1), k_padded a multiple of FT_PAD_COLUMN.
  *
@@ -191,6 +191,7 @@ typedef void ft_encode_fn(const ft_encoded *w, ft_store store, const float *x, u
 typedef struct ft_gemm_kernel {
     ft_gemm_fn *run;
     uint32_t mr, nr, kr; /* nr a power of two; nr and kr 1: plain rows */
+    uint32_t pad;        /* columns are padded to a multiple of it: a multiple of 8, or 1 */
     uint32_t nibbles;    /* int4 stays two to a byte */
     uint32_t column;     /* a layer of one output is packed as a row */
 } ft_gemm_kernel;
@@ -199,7 +200,8 @@ typedef struct ft_gemm_kernel {
  * has; `scalar` has every entry. */
 typedef struct ft_isa {
     const char *name;
-    uint64_t needs; /* bits of cpu.h */
+    uint64_t needs;   /* bits of cpu.h */
+    uint64_t last_on; /* the same: a CPU with any of them takes the ISA only where it is forced */
     ft_gemm_kernel gemm;
     struct { ft_gemm_f32_fn *run; uint32_t nr; } gemm_f32;
     ft_find_infinity_fn *find_infinity;
@@ -210,7 +212,7 @@ typedef struct ft_isa {
 
 extern const ft_isa ft_isa_scalar;
 #if defined(__x86_64__) || defined(_M_X64)
-extern const ft_isa ft_isa_avx2;
+extern const ft_isa ft_isa_avx2, ft_isa_avx_vnni, ft_isa_avx512_vnni;
 #endif
 
 #endif

@@ -123,9 +123,6 @@ static place locate(size_t n, size_t n_padded, size_t nr) {
     return (place){start, width, n - start};
 }
 
-static uint32_t pad_columns(uint32_t n, uint32_t nr) {
-    return nr == 1 ? n : (uint32_t)round_up(n, 8);
-}
 
 static void pack_column(const ft_pack_spec *spec, uint32_t n, const ft_packed *out) {
     const place p = locate(n, out->n_padded, out->nr);
@@ -163,7 +160,7 @@ ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *ou
     out->k = spec->k;
     out->nr = is_row ? 1 : kernel->nr;
     out->kr = is_row ? 1 : kernel->kr;
-    out->n_padded = pad_columns(spec->n, out->nr);
+    out->n_padded = (uint32_t)round_up(spec->n, is_row ? 1 : kernel->pad);
     out->k_padded = (uint32_t)round_up(spec->k, is_row ? FT_PAD_COLUMN : FT_PAD_K);
     out->bits = spec->bits;
     out->nibbles = spec->bits == 4 && kernel->nibbles && !is_row;
@@ -208,7 +205,7 @@ int ft_pack_f32(const ft_isa *isa, const float *weights, const float *bias, uint
     out->n = n;
     out->k = k;
     out->nr = isa->gemm_f32.nr;
-    out->n_padded = pad_columns(n, out->nr);
+    out->n_padded = (uint32_t)round_up(n, out->nr == 1 ? 1 : 8);
     out->bytes = (size_t)out->n_padded * k * sizeof(float);
     out->data = ft_alloc((size_t)out->n_padded * k, sizeof(float));
     out->bias = ft_alloc(out->n_padded, sizeof(float));

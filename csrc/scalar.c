@@ -160,7 +160,7 @@ static void encode_f32(const ft_encoded *w, ft_store store, const float *x, uint
 const ft_isa ft_isa_scalar = {
     .name = "scalar",
     .needs = 0,
-    .gemm = {.run = gemm, .mr = 1, .nr = 1, .kr = 1, .nibbles = 0},
+    .gemm = {.run = gemm, .mr = 1, .nr = 1, .kr = 1, .pad = 1},
     .gemm_f32 = {.run = gemm_f32, .nr = 1},
     .find_infinity = find_infinity,
     .scale = scale,

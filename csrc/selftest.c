@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* A full panel and a tail; two groups of 32 and a short one; pairs of rows and a single. */
-enum { M = 3, N = 40, K = 72 };
+enum { M = 3, N = 40, K = 72, N_PADDED = 64 };
 
 typedef struct random_state {
     uint32_t value;
@@ -23,12 +23,13 @@ static int8_t draw_weight(random_state *state, int32_t limit) {
     return (int8_t)((int32_t)draw(state, (uint32_t)(2 * limit + 1)) - limit);
 }
 
-/* Runs one product for m rows into c, zeroed before; 0 where memory is short. */
+/* Runs one product for m rows into c, zeroed before, padding columns being 0; 0 where memory is
+ * short. */
 static int product(const ft_isa *isa, const ft_pack_spec *spec, ft_store store, size_t m,
                    const uint8_t *a, int32_t *c) {
     ft_packed w;
     uint32_t column;
-    memset(c, 0, (size_t)M * N * sizeof *c);
+    memset(c, 0, (size_t)M * N_PADDED * sizeof *c);
     if (ft_pack(isa, spec, &w, &column)) return 0;
     w.out_amax = spec->amax;
     w.mult = ft_alloc(w.n_padded, sizeof(float));
@@ -38,7 +39,7 @@ static int product(const ft_isa *isa, const ft_pack_spec *spec, ft_store store, 
         w.mult[n] = 0.001f * (float)(1 + n % 7);
         w.add[n] = (float)n;
     }
-    if (ready) isa->gemm.run(&w, store, m, a, K, c, N);
+    if (ready) isa->gemm.run(&w, store, m, a, K, c, N_PADDED);
     ft_pack_free(&w);
     return ready;
 }
@@ -49,7 +50,7 @@ static int gemm_agrees(const ft_isa *isa, uint32_t n, uint32_t bits, int32_t lim
     random_state state = {bits * 131 + (uint32_t)limit * 17 + group * 3 + amax};
     int8_t weights[N * K];
     uint8_t scales[N * ((K + 31) / 32)], a[M * K + FT_PAD_COLUMN];
-    int32_t expected[M * N], got[M * N];
+    int32_t expected[M * N_PADDED], got[M * N_PADDED];
     for (size_t i = 0; i < sizeof weights; i++) weights[i] = draw_weight(&state, limit);
     for (size_t i = 0; i < sizeof scales; i++) scales[i] = (uint8_t)(1 + draw(&state, 63));
     for (size_t i = 0; i < sizeof a; i++) a[i] = (uint8_t)(amax - draw(&state, amax / 2));

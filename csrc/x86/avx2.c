@@ -11,7 +11,7 @@
 const ft_isa ft_isa_avx2 = {
     .name = "avx2",
     .needs = FT_CPU_AVX2,
-    .gemm = {.run = gemm, .mr = AVX2_MR, .nr = NR, .kr = 4, .nibbles = 1, .column = 1},
+    .gemm = {.run = gemm, .mr = AVX2_MR, .nr = NR, .kr = 4, .pad = 8, .nibbles = 1, .column = 1},
     .gemm_f32 = {.run = gemm_f32, .nr = 8 * F32_NV},
     .find_infinity = find_infinity,
     .scale = scale,

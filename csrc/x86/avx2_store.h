@@ -64,6 +64,13 @@ AVX2_TEMPLATE void store_f32(const int NV, const x86_output *out, const __m256i 
     }
 }
 
+/* The sum of all elements, in the lowest. */
+AVX2_TEMPLATE __m128i sum8(__m256i v) {
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    return _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+}
+
 /* The sum of a layer's only output, in the lowest element. */
 AVX2_TEMPLATE void store_sum(const x86_output *out, __m128i sum, void *c) {
     if (out->store == FT_STORE_I32) {
