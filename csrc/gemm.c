@@ -19,13 +19,13 @@ static int needs_eight_bits(const uint8_t *a, size_t count) {
     return ((seen | word) & UINT64_C(0x8080808080808080)) != 0;
 }
 
-int ft_matmul(const ft_isa *isa, const ft_packed *w, size_t m, const uint8_t *a, int32_t *c) {
+int ft_matmul(const ft_packed *w, size_t m, const uint8_t *a, int32_t *c) {
     if (!m) return 0;
     ft_packed view = *w; /* run for the values a has */
     view.amax = needs_eight_bits(a, m * w->k) ? 255 : 127;
     const int pad_a = w->k != w->k_padded, pad_c = w->n != w->n_padded;
     if (!pad_a && !pad_c) {
-        isa->gemm.run(&view, FT_STORE_I32, m, a, w->k, c, w->n);
+        view.run(&view, FT_STORE_I32, m, a, w->k, c, w->n);
         return 0;
     }
 
@@ -39,7 +39,7 @@ int ft_matmul(const ft_isa *isa, const ft_packed *w, size_t m, const uint8_t *a,
         int32_t *c_rows = c + row * w->n;
         for (size_t i = 0; pad_a && i < rows; i++)
             memcpy(a_block + i * w->k_padded, a_rows + i * w->k, w->k);
-        isa->gemm.run(&view, FT_STORE_I32, rows, pad_a ? a_block : a_rows, w->k_padded,
+        view.run(&view, FT_STORE_I32, rows, pad_a ? a_block : a_rows, w->k_padded,
                       pad_c ? c_block : c_rows, w->n_padded);
         for (size_t i = 0; pad_c && i < rows; i++)
             memcpy(c_rows + i * w->n, c_block + i * w->n_padded, w->n * sizeof *c);

@@ -50,8 +50,15 @@ static inline size_t ft_panel_width(size_t nr, size_t left) {
     return nr;
 }
 
+struct ft_packed;
+
+/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c. */
+typedef void ft_gemm_fn(const struct ft_packed *w, ft_store store, size_t m, const uint8_t *a,
+                        size_t lda, void *c, size_t ldc);
+
 /* Weights of one integer layer, packed for one ISA. */
 typedef struct ft_packed {
+    ft_gemm_fn *run; /* the product for this layout */
     uint32_t n, k;
     uint32_t n_padded, k_padded;
     uint32_t nr, kr;          /* layout, copied from the ISA's row */
@@ -69,12 +76,14 @@ typedef struct ft_packed {
      * twice, [panel][group][column in panel][2].  NULL where group is 0. */
     int16_t *scales;
     float *mult, *add; /* [n_padded], padded with 0; NULL for a bare product */
-    size_t bytes;      /* of data and scales */
+    size_t bytes;      /* of data, scales and blocks */
+    /* Block-sparse weights: of every strip of columns only those blocks of four k are kept that
+     * are not all 0, data[block][column in strip][4], int8 for any bits.  The scales of a strip
+     * lie as those of a panel. */
+    uint32_t strip;  /* columns of one, n_padded is a multiple of it; 0: every weight is kept */
+    uint32_t *first; /* [strips + 1]: a strip's first block, and how many there are */
+    uint32_t *at;    /* [blocks]: k of the first of its four values, increasing within a strip */
 } ft_packed;
-
-/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c. */
-typedef void ft_gemm_fn(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
-                        void *c, size_t ldc);
 
 /* Weights of one float layer: [panel][k][column in panel], panels as above. */
 typedef struct ft_packed_f32 {
@@ -196,13 +205,22 @@ typedef struct ft_gemm_kernel {
     uint32_t column;     /* a layer of one output is packed as a row */
 } ft_gemm_kernel;
 
+/* The same for block-sparse weights. */
+typedef struct ft_blocks_kernel {
+    ft_gemm_fn *run;
+    uint32_t narrowest; /* strips have that many columns, twice or four times as many, up to 32 */
+    /* What a block costs for a row in a strip of that width, in blocks of a dense panel of 32. */
+    float cost[3];
+} ft_blocks_kernel;
+
 /* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU
- * has; `scalar` has every entry. */
+ * has; `scalar` has every entry but `blocks`: there all weights are kept. */
 typedef struct ft_isa {
     const char *name;
     uint64_t needs;   /* bits of cpu.h */
     uint64_t last_on; /* the same: a CPU with any of them takes the ISA only where it is forced */
     ft_gemm_kernel gemm;
+    ft_blocks_kernel blocks;
     struct { ft_gemm_f32_fn *run; uint32_t nr; } gemm_f32;
     ft_find_infinity_fn *find_infinity;
     ft_scale_fn *scale;

@@ -72,7 +72,7 @@ static void run_op(const ft_model *model, const ft_op *op, size_t rows, const ch
             isa->gemm_f32.run(&op->dense_f32, rows, (const float *)in, in_stride / sizeof(float),
                               (float *)out, op->stride / sizeof(float));
         else
-            isa->gemm.run(&op->dense, store_of(op), rows, (const uint8_t *)in, in_stride, out,
+            op->dense.run(&op->dense, store_of(op), rows, (const uint8_t *)in, in_stride, out,
                           op->stride / (op->amax_out ? 1 : sizeof(float)));
     }
 }

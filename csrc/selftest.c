@@ -39,22 +39,25 @@ static int product(const ft_isa *isa, const ft_pack_spec *spec, ft_store store, 
         w.mult[n] = 0.001f * (float)(1 + n % 7);
         w.add[n] = (float)n;
     }
-    if (ready) isa->gemm.run(&w, store, m, a, K, c, N_PADDED);
+    if (ready) w.run(&w, store, m, a, K, c, N_PADDED);
     ft_pack_free(&w);
     return ready;
 }
 
 /* For n outputs: N, or 1. */
 static int gemm_agrees(const ft_isa *isa, uint32_t n, uint32_t bits, int32_t limit, uint32_t group,
-                       uint32_t amax) {
+                       uint32_t amax, int is_sparse) {
     random_state state = {bits * 131 + (uint32_t)limit * 17 + group * 3 + amax};
     int8_t weights[N * K];
     uint8_t scales[N * ((K + 31) / 32)], a[M * K + FT_PAD_COLUMN];
     int32_t expected[M * N_PADDED], got[M * N_PADDED];
     for (size_t i = 0; i < sizeof weights; i++) weights[i] = draw_weight(&state, limit);
+    for (size_t i = 0; is_sparse && i < sizeof weights; i++)
+        if (i % K / 4 % 5 != i / K / 32) weights[i] = 0; /* a fifth of the blocks stays */
     for (size_t i = 0; i < sizeof scales; i++) scales[i] = (uint8_t)(1 + draw(&state, 63));
     for (size_t i = 0; i < sizeof a; i++) a[i] = (uint8_t)(amax - draw(&state, amax / 2));
-    const ft_pack_spec spec = {weights, group ? scales : NULL, n, K, bits, group, amax};
+    const ft_pack_spec spec = {weights, group ? scales : NULL, n, K, bits, group, amax,
+                               (uint32_t)is_sparse};
     for (size_t m = 1; m <= M; m += M - 1) {
         for (ft_store store = FT_STORE_I32; store <= FT_STORE_F32; store++) {
             if (!product(&ft_isa_scalar, &spec, store, m, a, expected)) return 0;
@@ -154,9 +157,12 @@ int ft_selftest(const ft_isa *isa) {
     for (uint32_t amax = 127; amax <= 255; amax += 128) {
         for (uint32_t n = 1; n <= N; n += N - 1) {
             for (int32_t limit = 127; limit >= 15; limit /= 2)
-                if (!gemm_agrees(isa, n, 8, limit, 0, amax)) return 0;
+                if (!gemm_agrees(isa, n, 8, limit, 0, amax, 0)) return 0;
             for (uint32_t group = 0; group <= 64; group += 32)
-                if (!gemm_agrees(isa, n, 4, 7, group, amax)) return 0;
+                if (!gemm_agrees(isa, n, 4, 7, group, amax, 0) ||
+                    !gemm_agrees(isa, n, 4, 7, group, amax, 1))
+                    return 0;
+            if (!gemm_agrees(isa, n, 8, 127, 0, amax, 1)) return 0;
         }
     }
     return gemm_f32_agrees(isa) && scale_agrees(isa) && encode_agrees(isa, 127) &&

@@ -1,6 +1,7 @@
 /* AVX2: Haswell (2013), Zen (2017) and later. */
 #if defined(__x86_64__) || defined(_M_X64)
 
+#include "avx2_blocks.h"
 #include "avx2_encode.h"
 #include "avx2_f32.h"
 #include "avx2_gemm.h"
@@ -12,6 +13,7 @@ const ft_isa ft_isa_avx2 = {
     .name = "avx2",
     .needs = FT_CPU_AVX2,
     .gemm = {.run = gemm, .mr = AVX2_MR, .nr = NR, .kr = 4, .pad = 8, .nibbles = 1, .column = 1},
+    .blocks = {.run = gemm_blocks, .narrowest = 8, .cost = {0.3f, 0.6f, 1.1f}},
     .gemm_f32 = {.run = gemm_f32, .nr = 8 * F32_NV},
     .find_infinity = find_infinity,
     .scale = scale,

@@ -28,12 +28,14 @@ VNNI_INLINE void v_store_sums(const int NV, const x86_output *out, const VEC *su
     store_sums(NV, out, sums, c, n);
 }
 
+#include "vnni_blocks.h"
 #include "vnni_gemm.h"
 
 const ft_isa ft_isa_avx_vnni = {
     .name = "avx_vnni",
     .needs = FT_CPU_AVX2 | FT_CPU_AVX_VNNI,
     .gemm = {.run = gemm, .mr = VNNI_MR, .nr = NR, .kr = 4, .pad = 8, .nibbles = 1, .column = 1},
+    .blocks = {.run = gemm_blocks, .narrowest = 8, .cost = {0.3f, 0.6f, 1.1f}},
 };
 
 #else

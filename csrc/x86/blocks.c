@@ -61,6 +61,20 @@ void x86_gemm(const ft_packed *w, x86_panel_fn *const *panels, size_t chain, con
                    c + row * row_bytes, row_bytes);
 }
 
+/* A multiple of the rows of every tile. */
+enum { STRIP_ROWS = 8, STRIP_BYTES = 24576 };
+
+void x86_gemm_strips(const ft_packed *w, x86_strips_fn *strips, ft_store store, size_t m,
+                     const uint8_t *a, size_t lda, void *c, size_t ldc) {
+    const x86_output out = {store, w->mult, w->add, w->out_amax, w->relu};
+    const size_t row_bytes = ldc * (store == FT_STORE_U8 ? 1 : 4);
+    const size_t fit = STRIP_BYTES / (w->k_padded + 1) / STRIP_ROWS * STRIP_ROWS;
+    const size_t mc = fit > STRIP_ROWS ? fit : STRIP_ROWS;
+    for (size_t row = 0; row < m; row += mc)
+        strips(w, &out, m - row < mc ? m - row : mc, a + row * lda, lda,
+               (char *)c + row * row_bytes, row_bytes);
+}
+
 #else
 typedef int ft_no_x86_here; /* ISO C forbids an empty translation unit */
 #endif

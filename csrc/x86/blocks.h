@@ -67,4 +67,12 @@ typedef void x86_panel_fn(const x86_slice *s);
 void x86_gemm(const ft_packed *w, x86_panel_fn *const *panels, size_t chain, const x86_output *out,
               size_t m, const uint8_t *a, size_t lda, char *c, size_t row_bytes);
 
+typedef void x86_strips_fn(const ft_packed *w, const x86_output *out, size_t m, const uint8_t *a,
+                           size_t lda, char *c, size_t row_bytes);
+
+/* m rows through block-sparse weights, as many at a time as stay in L1 while all strips meet
+ * them. */
+void x86_gemm_strips(const ft_packed *w, x86_strips_fn *strips, ft_store store, size_t m,
+                     const uint8_t *a, size_t lda, void *c, size_t ldc);
+
 #endif

@@ -39,6 +39,7 @@ cdef extern from "kernels.h":
         uint32_t depth_u7
         uint32_t depth_u8
         uint32_t amax
+        uint32_t strip
         size_t bytes
     ctypedef struct ft_packed_f32:
         size_t bytes
@@ -150,6 +151,7 @@ cdef extern from "pack.h":
         uint32_t bits
         uint32_t group
         uint32_t amax
+        uint32_t may_skip
     ctypedef enum ft_pack_fault:
         FT_PACK_OK
         FT_PACK_MEMORY
@@ -164,9 +166,7 @@ cdef extern from "pack.h":
     uint32_t ft_certified_depth(const int8_t *weights, uint32_t n, uint32_t k, uint32_t amax)
 
 cdef extern from "gemm.h":
-    int ft_matmul(
-        const ft_isa *isa, const ft_packed *w, size_t m, const uint8_t *a, int32_t *c
-    ) nogil
+    int ft_matmul(const ft_packed *w, size_t m, const uint8_t *a, int32_t *c) nogil
 
 cdef extern from "prune.h":
     int ft_prune_select(const float *scores, size_t count, size_t drop, uint8_t *keep) nogil

@@ -37,7 +37,6 @@ def pack(
     """
     check_choice((8, 4), bits=bits)
     check_choice((None, 32, 64), group_size=group_size)
-    check_choice((None,), pattern=pattern)
     weights = _array(np.int8, 2, weights=weights)
     n, k = weights.shape
     if n == 0 or k == 0:
@@ -53,7 +52,7 @@ def pack(
         group_scales = _array(np.uint8, 2, group_scales=group_scales)
         if group_scales.shape != expected:
             raise ValueError(f"group_scales must have shape {expected}, got {group_scales.shape}")
-    return Packed(weights, n, k, bits, group_scales, group_size or 0)
+    return Packed(weights, n, k, bits, group_scales, group_size or 0, pattern is not None)
 
 
 def matmul(x: np.ndarray, packed: Packed, out: np.ndarray | None = None) -> np.ndarray:
