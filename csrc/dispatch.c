@@ -30,6 +30,7 @@ typedef struct isa_list {
 static void fill(ft_isa *isa, const ft_isa *next) {
     if (!isa->gemm.run) isa->gemm = next->gemm;
     if (!isa->blocks.run) isa->blocks = next->blocks;
+    if (!isa->lists.run) isa->lists = next->lists;
     if (!isa->gemm_f32.run) isa->gemm_f32 = next->gemm_f32;
     if (!isa->find_infinity) isa->find_infinity = next->find_infinity;
     if (!isa->scale) isa->scale = next->scale;

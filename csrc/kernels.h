@@ -28,6 +28,7 @@
 #define FT_PANEL 32      /* widest panel of any ISA, in columns */
 #define FT_PAD_K 8       /* k is padded to this multiple: a pair of k4 blocks */
 #define FT_PAD_COLUMN 32 /* the same for a layer of one output: a vector of int8 */
+#define FT_LISTED_ROWS 24 /* fewer meet all weights of a layer that lists those that are not 0 */
 #define FT_CHAIN 32      /* k values of an int4 chain, the smallest group */
 
 /* What a matrix product stores for each output. */
@@ -52,9 +53,10 @@ static inline size_t ft_panel_width(size_t nr, size_t left) {
 
 struct ft_packed;
 
-/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c. */
+/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c.  scratch: 64-byte
+ * aligned, of w->scratch_bytes; unused for m < FT_LISTED_ROWS. */
 typedef void ft_gemm_fn(const struct ft_packed *w, ft_store store, size_t m, const uint8_t *a,
-                        size_t lda, void *c, size_t ldc);
+                        size_t lda, void *c, size_t ldc, void *scratch);
 
 /* Weights of one integer layer, packed for one ISA. */
 typedef struct ft_packed {
@@ -83,6 +85,15 @@ typedef struct ft_packed {
     uint32_t strip;  /* columns of one, n_padded is a multiple of it; 0: every weight is kept */
     uint32_t *first; /* [strips + 1]: a strip's first block, and how many there are */
     uint32_t *at;    /* [blocks]: k of the first of its four values, increasing within a strip */
+    /* Beside every weight, for many rows: a list for each output of its weights that are not 0, as
+     * many as is a multiple of 4, filled up with weights of 0 at k = 0.  NULL: none. */
+    uint32_t *list;    /* [n_padded + 1]: its first entry, and how many there are */
+    uint16_t *list_k;  /* [entries]: four times the k of each */
+    int8_t *list_w;
+    /* Whether four of them (2) or two (1) may be added in int16, as depth_u7 and depth_u8; 0: not. */
+    uint32_t list_depth_u7, list_depth_u8;
+    ft_gemm_fn *dense; /* on every weight */
+    size_t scratch_bytes;
 } ft_packed;
 
 /* Weights of one float layer: [panel][k][column in panel], panels as above. */
@@ -213,14 +224,22 @@ typedef struct ft_blocks_kernel {
     float cost[3];
 } ft_blocks_kernel;
 
-/* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU
- * has; `scalar` has every entry but `blocks`: there all weights are kept. */
+/* The same for listed weights. */
+typedef struct ft_lists_kernel {
+    ft_gemm_fn *run;
+    uint32_t rows; /* run at a time */
+    float cost;    /* of an entry, in weights of a dense panel, for many rows */
+} ft_lists_kernel;
+
+/* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU has;
+ * `scalar` has every entry but `blocks` and `lists`: there all weights are kept. */
 typedef struct ft_isa {
     const char *name;
     uint64_t needs;   /* bits of cpu.h */
     uint64_t last_on; /* the same: a CPU with any of them takes the ISA only where it is forced */
     ft_gemm_kernel gemm;
     ft_blocks_kernel blocks;
+    ft_lists_kernel lists;
     struct { ft_gemm_f32_fn *run; uint32_t nr; } gemm_f32;
     ft_find_infinity_fn *find_infinity;
     ft_scale_fn *scale;

@@ -64,3 +64,20 @@ void ft_prune_scores(const float *weights, size_t n, size_t k, size_t bn, size_t
         }
     }
 }
+
+/* How many of the `of` weights go after weight i does: those that are larger, or equal and later. */
+static size_t count_above(const float *weights, size_t of, size_t i) {
+    const float own = fabsf(weights[i]);
+    size_t above = 0;
+    for (size_t j = 0; j < of; j++) {
+        const float other = fabsf(weights[j]);
+        above += other > own || (other == own && j > i);
+    }
+    return above;
+}
+
+void ft_prune_neighbours(const float *weights, size_t n, size_t k, size_t stay, size_t of,
+                         uint8_t *keep) {
+    for (size_t at = 0; at < n * k; at += of)
+        for (size_t i = 0; i < of; i++) keep[at + i] = count_above(weights + at, of, i) < stay;
+}

@@ -48,7 +48,8 @@ static int32_t dot(const ft_packed *w, size_t n, const uint8_t *a) {
 }
 
 static void gemm(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
-                 void *c, size_t ldc) {
+                 void *c, size_t ldc, void *scratch) {
+    (void)scratch;
     for (size_t i = 0; i < m; i++) {
         char *row = (char *)c + i * ldc * store_size(store);
         for (size_t n = 0; n < w->n; n++)

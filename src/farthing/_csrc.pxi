@@ -40,6 +40,7 @@ cdef extern from "kernels.h":
         uint32_t depth_u8
         uint32_t amax
         uint32_t strip
+        size_t scratch_bytes
         size_t bytes
     ctypedef struct ft_packed_f32:
         size_t bytes
@@ -170,6 +171,9 @@ cdef extern from "gemm.h":
 
 cdef extern from "prune.h":
     int ft_prune_select(const float *scores, size_t count, size_t drop, uint8_t *keep) nogil
+    void ft_prune_neighbours(
+        const float *weights, size_t n, size_t k, size_t stay, size_t of, uint8_t *keep
+    ) nogil
     void ft_prune_scores(
         const float *weights, size_t n, size_t k, size_t bn, size_t bk, int l2, float *scores
     ) nogil

@@ -25,7 +25,13 @@ def pack(
     weights: int8 (n, k), one row an output, within -127..127 for ``bits=8`` and -7..7 for
     ``bits=4``.  group_size: None, 32 or 64 values along k (``bits=4``) that share one of
     group_scales: uint8 (n, ceil(k / group_size)) in 1..63, by which their products count;
-    None: all 1.  pattern: None; every weight is stored.
+    None: all 1.
+
+    pattern: how the weights were pruned, which may give them a layout that leaves zeros out
+    (``Packed.layout``): None stores every weight; "unstructured", or a block of outputs by
+    inputs such as "32x4" (best 32, 16 or 8 by 4), leaves them out where that is faster on this
+    CPU at this shape; "N:M" (at most N of M neighbouring inputs, such as "2:4") runs as dense.
+    A layer that is faster dense stays dense: the answer is the same.
 
     TypeError for another dtype; ValueError for a wrong shape, a weight or scale out of range,
     or, naming the output, weights whose sum with some x of up to 255 would pass int32.
@@ -37,6 +43,9 @@ def pack(
     """
     check_choice((8, 4), bits=bits)
     check_choice((None, 32, 64), group_size=group_size)
+    if pattern is not None:
+        _check_pattern(pattern)
+    may_skip = pattern is not None and n_of_m(pattern) is None
     weights = _array(np.int8, 2, weights=weights)
     n, k = weights.shape
     if n == 0 or k == 0:
@@ -52,7 +61,7 @@ def pack(
         group_scales = _array(np.uint8, 2, group_scales=group_scales)
         if group_scales.shape != expected:
             raise ValueError(f"group_scales must have shape {expected}, got {group_scales.shape}")
-    return Packed(weights, n, k, bits, group_scales, group_size or 0, pattern is not None)
+    return Packed(weights, n, k, bits, group_scales, group_size or 0, may_skip)
 
 
 def matmul(x: np.ndarray, packed: Packed, out: np.ndarray | None = None) -> np.ndarray:
@@ -95,12 +104,17 @@ def drop_count(sparsity: float, units: int, stay: int = 1) -> int:
 
 
 def prune_mask(
-    weights: np.ndarray, sparsity: float, pattern: str = "unstructured", norm: str = "l1"
+    weights: np.ndarray,
+    sparsity: float | None = None,
+    pattern: str = "unstructured",
+    norm: str = "l1",
 ) -> np.ndarray:
     """Which weights stay when the units of smallest norm are removed: bool (n, k), True = kept.
 
-    weights: float (n, k), finite.  pattern: "unstructured" (every weight is a unit) or a block
-    such as "4x8": 4 outputs by 8 inputs, short at the edges.  norm: "l1" (sum of \\|w\\|) or
+    weights: float (n, k), finite.  pattern: "unstructured" (every weight is a unit), a block such
+    as "4x8": 4 outputs by 8 inputs, short at the edges, or "2:4": of every 4 neighbouring inputs
+    the 2 of largest magnitude stay (Mishra et al. 2021, "Accelerating sparse deep neural
+    networks"), k being a multiple of 4 and sparsity None or 0.5.  norm: "l1" (sum of \\|w\\|) or
     "l2" (square root of the sum of squares); for single weights both give the same order.
     `drop_count` units go, ``round(sparsity * units)`` but never the last; of equal norms the
     first in row-major order goes first.
@@ -115,13 +129,17 @@ def prune_mask(
     array([[False,  True],
            [ True, False]])
     """
-    check_fraction(sparsity=sparsity)
     check_choice(("l1", "l2"), norm=norm)
+    _check_pattern(pattern)
     weights = _weights(weights)
-    rows, columns = _block(pattern)
+    n, k = weights.shape
+    if neighbours := n_of_m(pattern):
+        check_n_of_m(pattern, sparsity, k=k)
+        return _core.prune_neighbours(weights, *neighbours)
+    check_fraction(sparsity=sparsity)
+    rows, columns = block_of(pattern) or (1, 1)
     scores = _core.prune_scores(weights, rows, columns, norm == "l2")
     keep = _core.prune_select(scores, drop_count(sparsity, scores.size)).reshape(scores.shape)
-    n, k = weights.shape
     return np.repeat(np.repeat(keep, rows, axis=0)[:n], columns, axis=1)[:, :k]
 
 
@@ -142,13 +160,46 @@ def _weights(weights: object) -> np.ndarray:
     return array
 
 
-def _block(pattern: str) -> tuple[int, int]:
-    if pattern == "unstructured":
-        return 1, 1
-    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", str(pattern))
-    if match is None:
-        raise ValueError(f"pattern must be 'unstructured' or a block like '4x8', got {pattern!r}")
+def n_of_m(pattern: str) -> tuple[int, int] | None:
+    """(N, M) of a pattern such as "2:4": of M neighbouring inputs N stay; None for another one.
+
+    >>> n_of_m("2:4"), n_of_m("4x8")
+    ((2, 4), None)
+    """
+    match = re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})", str(pattern))
+    if match is None or int(match[1]) >= int(match[2]):
+        return None
     return int(match[1]), int(match[2])
+
+
+def block_of(pattern: str) -> tuple[int, int] | None:
+    """(outputs, inputs) of a pattern such as "4x8"; None for another one.
+
+    >>> block_of("4x8"), block_of("2:4")
+    ((4, 8), None)
+    """
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", str(pattern))
+    return None if match is None else (int(match[1]), int(match[2]))
+
+
+def check_n_of_m(pattern: str, sparsity: float | None, **inputs: int) -> None:
+    """ValueError unless N:M divides the inputs, given by name, and has the sparsity asked for."""
+    stay, of = n_of_m(pattern)
+    if sparsity is not None and sparsity != 1 - stay / of:
+        raise ValueError(
+            f"sparsity must be None or {1 - stay / of:g} for pattern {pattern!r}, got {sparsity!r}"
+        )
+    for name, count in inputs.items():
+        if count % of:
+            raise ValueError(f"pattern {pattern!r} must divide the inputs of {name}, got {count}")
+
+
+def _check_pattern(pattern: object) -> None:
+    if pattern == "unstructured" or n_of_m(pattern) or block_of(pattern):
+        return
+    raise ValueError(
+        f"pattern must be 'unstructured', a block like '4x8' or N:M like '2:4', got {pattern!r}"
+    )
 
 
 def _array(dtype: type, ndim: int, **arguments: object) -> np.ndarray:
