@@ -140,6 +140,8 @@ def prune_mask(
     rows, columns = block_of(pattern) or (1, 1)
     scores = _core.prune_scores(weights, rows, columns, norm == "l2")
     keep = _core.prune_select(scores, drop_count(sparsity, scores.size)).reshape(scores.shape)
+    if (rows, columns) == (1, 1):
+        return keep
     return np.repeat(np.repeat(keep, rows, axis=0)[:n], columns, axis=1)[:, :k]
 
 
@@ -166,8 +168,8 @@ def n_of_m(pattern: str) -> tuple[int, int] | None:
     >>> n_of_m("2:4"), n_of_m("4x8")
     ((2, 4), None)
     """
-    match = re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})", str(pattern))
-    if match is None or int(match[1]) >= int(match[2]):
+    match = re.fullmatch(r"([1-9]\d{0,2}):([1-9]\d{0,2})", str(pattern))
+    if match is None or not int(match[1]) < int(match[2]) < 256:
         return None
     return int(match[1]), int(match[2])
 
