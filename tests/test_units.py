@@ -1,5 +1,7 @@
 """What each pattern of pruning removes, against calculations of its own."""
 
+import copy
+
 import credit
 import numpy as np
 import pytest
@@ -249,3 +251,55 @@ def test_every_kind_of_pattern_has_units():
     assert (
         len({kind_of(p) for p in ("unstructured", "neuron", "feature", "bin", "4x8", "1:2")}) == 6
     )
+
+
+# ---- neurons ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [{"sparsity": 0.5}, {"threshold": 0.1}, {"sparsity": 0.0}])
+def test_a_layer_without_living_neurons_keeps_one(arguments, tmp_path):
+    X, _ = credit.data()
+    before = copy.copy(credit.fitted())
+    before.model_ = before.model_.copy()
+    layers(before)[0].set_mask(np.zeros(layers(before)[0].weight.shape, bool))
+    before._forget_scorer()
+    constant = before.predict_proba(X)
+    assert np.ptp(constant[:, 1]) < 1e-6
+    after = farthing.prune(before, pattern="neuron", **arguments)
+    assert min(layer.n_outputs for layer in layers(after)) == 1
+    np.testing.assert_allclose(after.predict_proba(X), constant, atol=1e-5)
+    same_score(after, tmp_path, X)
+
+
+def test_neurons_that_go_leave_their_mean():
+    X, y = credit.data()
+    before = farthing.Classifier((12,), activation="sigmoid", max_epochs=6, random_state=0)
+    before.fit(X, y)
+    after = farthing.prune(before, X, y, sparsity=0.5, pattern="neuron", calibrate=False)
+    encoder = before.model_.encoder
+    answers, _ = layers(before)[0].forward(encoder.expand(encoder.positions(X)))
+    norms = np.abs(layers(before)[0].weight).sum(axis=1)
+    gone = norms < np.sort(norms)[6]
+    lost = layers(before)[1].weight[:, gone] @ answers[:, gone].mean(axis=0)
+    change = layers(after)[1].bias - layers(before)[1].bias
+    np.testing.assert_allclose(change, lost, rtol=0.02)
+    assert np.abs(lost).max() > 0.1
+
+
+def test_global_pruning_empties_no_layer_and_a_schedule_beats_one_step():
+    """Raw inputs are few and their weights large, monotone sigmoid layers share their signs."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 8))
+    z = 1.2 * X[:, 0] - 0.6 * X[:, 1] + np.sin(2 * X[:, 3]) + (X[:, 4] > 1) - 0.8
+    y = (rng.random(3000) < 1 / (1 + np.exp(-z))).astype(int)
+    plain = farthing.Classifier((24, 12), encoder=None, random_state=0).fit(X, y)
+    signs = {0: 1, 1: -1}
+    monotone = farthing.Classifier(
+        (24, 12), activation="sigmoid", monotone_constraints=signs, max_epochs=8, random_state=0
+    ).fit(X, y)
+    for model in (plain, monotone):
+        once = farthing.prune(model, X, y, sparsity=0.5, pattern="neuron")
+        gradual = farthing.prune(model, X, y, sparsity=0.5, pattern="neuron", schedule="cubic")
+        assert all(layer.n_outputs > 1 for layer in layers(gradual)[:-1])
+        auc = [farthing.metrics.auc(y, m.predict_proba(X)[:, 1]) for m in (model, once, gradual)]
+        assert auc[2] > auc[1] and auc[2] > auc[0] - 0.01, auc

@@ -80,7 +80,7 @@ def prune(
         Instead of `sparsity`: units whose norm is below it go.
     norm : "l1" or "l2"
         Of a unit; for one weight both are its magnitude, for larger units they differ. Between
-        layers the norm of a neuron or block counts per weight.
+        layers the norm of a block counts per weight, that of a neuron by its layer's mean.
     scope : "global" or "layer"
         Units compete across all layers, or within each. One unit a layer always stays.
     pattern : str
@@ -88,8 +88,8 @@ def prune(
         outputs by 4 inputs are those that the runtime is fastest without. "2:4": of every 4
         neighbouring inputs the 2 of largest magnitude stay, in every layer (Mishra et al. 2021,
         "Accelerating sparse deep neural networks"). "neuron": neurons leave their layer and
-        the next. "feature": all that the first layer reads of a raw feature, whose mean over X,
-        where given, goes into the bias. "bin": neighbouring bins of a feature become one; the
+        the next. "feature": all that the first layer reads of a raw feature. What a neuron or
+        feature says on average over X, where given, goes into the next bias. "bin": neighbouring bins of a feature become one; the
         norm is that of the corners, at the edge between them, of the first layer's
         piecewise-linear functions. Neurons, features and bins make the tables of the first
         layer smaller.

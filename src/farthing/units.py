@@ -17,8 +17,8 @@ __all__ = ["PATTERNS", "Units", "kind_of", "units_of"]
 BLOCK, N_OF_M = "4x8 or another block", "2:4 or another N:M"
 PATTERNS = ("unstructured", "neuron", "feature", "bin", BLOCK, N_OF_M)
 
-# Rows whose mean stands for a feature that goes.
-MEAN_ROWS = 4096
+# Rows whose mean stands for a feature or neuron that goes.
+MEAN_ROWS = 2048
 
 
 class Units:
@@ -51,15 +51,16 @@ class Units:
 
 
 def units_of(pattern: str, model: Model, norm: str, rows: np.ndarray | None = None) -> Units:
-    """The units of `pattern`; rows: raw rows, by whose mean a feature that goes is replaced."""
+    """The units of `pattern`; rows: raw rows, whose mean stands for a feature or neuron that
+    goes."""
     kind = kind_of(pattern)
     if kind == BLOCK:
         return Blocks(model, norm, block_of(pattern))
     if kind == N_OF_M:
         return Neighbours(model, norm, pattern)
-    if kind == "feature":
-        return Features(model, norm, rows)
-    return {"unstructured": Weights, "neuron": Neurons, "bin": Bins}[kind](model, norm)
+    if kind in ("feature", "neuron"):
+        return {"feature": Features, "neuron": Neurons}[kind](model, norm, rows)
+    return {"unstructured": Weights, "bin": Bins}[kind](model, norm)
 
 
 def kind_of(pattern: object) -> object:
@@ -158,8 +159,7 @@ class Features(Units):
         self.means = None
         if rows is not None:
             encoder, amax = model.encoder, model.input_amax
-            sample = rows[:: max(1, len(rows) // MEAN_ROWS)]
-            self.means = encoder.expand(encoder.positions(sample, amax)).mean(axis=0)
+            self.means = encoder.expand(encoder.positions(_sample(rows), amax)).mean(axis=0)
 
     def norms(self):
         layer, owner = self.model.layers[0], self.model.encoder.feature_of_column
@@ -192,7 +192,7 @@ class Features(Units):
 
 
 class Neurons(Units):
-    def __init__(self, model: Model, norm: str):
+    def __init__(self, model: Model, norm: str, rows: np.ndarray | None):
         super().__init__(model, norm)
         if len(model.layers) < 2:
             raise FarthingError("pattern 'neuron' needs a hidden layer, got a model without one")
@@ -201,6 +201,7 @@ class Neurons(Units):
                 "pattern 'neuron' needs a model without residual layers, whose outputs and inputs "
                 "must stay the same ones"
             )
+        self.sample = None if rows is None else _sample(rows)
 
     def norms(self):
         return [
@@ -212,24 +213,44 @@ class Neurons(Units):
         return np.linalg.norm(weight.astype(np.float64), ord=self.order, axis=1)
 
     def scores(self):
-        # A neuron of more inputs has the larger norm whatever they are worth: between
-        # layers the mean |w| (L1) or the root mean square (L2) decides.
-        return [
-            np.where(norm < 0, norm, norm / layer.n_inputs ** (1 / self.order)).astype(np.float32)
-            for norm, layer in zip(self.norms(), self.model.layers[:-1], strict=True)
-        ]
+        # Whatever they are worth, a neuron of more inputs has the larger norm, and so has one of
+        # few inputs that each say much: between layers each counts by its layer's mean.
+        scores = []
+        for norm in self.norms():
+            alive = norm >= 0
+            mean = norm[alive].mean() if norm[alive].any() else 1.0
+            scores.append(np.where(alive, norm / mean, -1.0).astype(np.float32))
+        return scores
 
     def drop(self, keep):
         layers = self.model.layers
-        for layer, following, kept in zip(layers[:-1], layers[1:], keep, strict=True):
+        means = self._mean_outputs()
+        for layer, following, kept, mean in zip(layers[:-1], layers[1:], keep, means, strict=True):
             self._fold_constants(layer, following)
             stay = kept & _alive(layer)
+            if mean is not None:
+                gone = ~kept & _alive(layer)
+                following.bias += (following.weight[:, gone] @ mean[gone]).astype(
+                    following.bias.dtype
+                )
             layer.set_mask(_mask(layer) & stay[:, None])
             following.set_mask(_mask(following) & stay)
             layer.bias *= stay
 
     def shrink(self):
         shrink_neurons(self.model)
+
+    def _mean_outputs(self) -> list[np.ndarray | None]:
+        """What every hidden layer answers on average, for what goes to leave behind."""
+        hidden = self.model.layers[:-1]
+        if self.sample is None:
+            return [None] * len(hidden)
+        encoder, means = self.model.encoder, []
+        x = encoder.expand(encoder.positions(self.sample, self.model.input_amax))
+        for layer in hidden:
+            x, _ = layer.forward(x)
+            means.append(x.mean(axis=0))
+        return means
 
     def _fold_constants(self, layer, following):
         """The next layer's bias takes what neurons without weights answer: constants."""
@@ -242,6 +263,10 @@ class Neurons(Units):
             answer = layer.output_grid.rounded(answer, self.model.input_amax)
         following.bias += following.weight[:, gone] @ answer
         layer.bias[gone] = 0
+
+
+def _sample(rows: np.ndarray) -> np.ndarray:
+    return rows[:: max(1, len(rows) // MEAN_ROWS)]
 
 
 def _alive(layer) -> np.ndarray:
@@ -261,6 +286,7 @@ def shrink_neurons(model: Model) -> None:
         if layer.mask is None:
             continue
         stay = _alive(layer)
+        stay[0] |= not stay.any()  # a layer without a neuron is none
         if not stay.all():
             following.keep(inputs=stay)
             layer.keep(outputs=stay)
