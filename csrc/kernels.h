@@ -111,8 +111,12 @@ typedef struct ft_packed_f32 {
 typedef void ft_gemm_f32_fn(const ft_packed_f32 *w, size_t m, const float *a, size_t lda, float *c,
                             size_t ldc);
 
-/* Raw features to the input of the first layer: (x - shift) * scale in float32, where NaN
- * counts as its fill.  The arrays are padded to a multiple of 8. */
+/* A standardised feature is at most that far from 0: sums of float layers stay finite, and a
+ * monotone one stays monotone, for every x. */
+#define FT_STANDARD_LIMIT 0x1p32f
+
+/* Raw features to the input of the first layer: (x - shift) * scale in float32, clamped to
+ * +-FT_STANDARD_LIMIT, where NaN counts as its fill.  The arrays are padded to a multiple of 8. */
 typedef struct ft_scaler {
     uint32_t n;
     uint32_t out_amax; /* FT_STORE_U8: clamped to [0, out_amax], rounded to nearest even */

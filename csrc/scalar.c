@@ -85,7 +85,7 @@ static void scale(const ft_scaler *s, ft_store store, const float *x, void *y) {
         const float centred = (x[i] == x[i] ? x[i] : s->fill[i]) - s->shift[i];
         const float v = centred * s->scale[i];
         if (store == FT_STORE_U8) ((uint8_t *)y)[i] = (uint8_t)quantize(v, s->out_amax);
-        else ((float *)y)[i] = v;
+        else ((float *)y)[i] = clamp(v, -FT_STANDARD_LIMIT, FT_STANDARD_LIMIT);
     }
 }
 

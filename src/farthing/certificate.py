@@ -120,7 +120,7 @@ def _followed(operations: list[dict[str, Any]], tensors, n_features: int) -> _Di
         kind = operation["kind"]
         unit = every[-1] if every else None
         if kind in _INPUTS:
-            unit = _Unit(_scaled_input(tensors["input.scale"]), None)
+            unit = _Unit(_scaled_input(tensors["input.scale"]), np.full(n_features, 2.0**32))
         elif kind == _PERIODIC:
             unit = _periodic_input(operation, n_features)
         elif kind in (_DENSE, _ENCODE_DENSE):

@@ -89,10 +89,10 @@ def prune(
         neighbouring inputs the 2 of largest magnitude stay, in every layer (Mishra et al. 2021,
         "Accelerating sparse deep neural networks"). "neuron": neurons leave their layer and
         the next. "feature": all that the first layer reads of a raw feature. What a neuron or
-        feature says on average over X, where given, goes into the next bias. "bin": neighbouring bins of a feature become one; the
-        norm is that of the corners, at the edge between them, of the first layer's
-        piecewise-linear functions. Neurons, features and bins make the tables of the first
-        layer smaller.
+        feature says on average over X, where given, goes into the next bias. "bin":
+        neighbouring bins of a feature become one; the norm is that of the corners, at the edge
+        between them, of the first layer's piecewise-linear functions. Neurons, features and
+        bins make the tables of the first layer smaller.
     schedule : None or "cubic"
         None drops at once; "cubic" raises the sparsity along 1 - (1 - t)^3 while training
         (Zhu & Gupta 2017, "To prune, or not to prune").
