@@ -38,7 +38,7 @@ typedef enum ft_store {
     FT_STORE_F32  /* float(sum) * mult + add, then max(., 0) if relu */
 } ft_store;
 
-/* Nearest integer, ties to even, for 0 <= v <= 255: above 2^23 a float's spacing is 1, so
+/* Nearest integer, ties to even, for abs(v) <= 255: above 2^23 a float's spacing is 1, so
  * the addition rounds, in the default mode, and the subtraction is exact. */
 static inline float ft_round_even(float v) {
     const float shift = 12582912.0f; /* 2^23 + 2^22 */
@@ -211,6 +211,37 @@ typedef void ft_encode_fn(const ft_encoded *w, ft_store store, const float *x, u
                           void *c);
 #define FT_CODES_BYTES(used) (((size_t)(used) * 8 + 63) / 64 * 64)
 
+/* Lowers *low and raises *high to the least and the largest of x[count], NaN left out. */
+typedef void ft_range_fn(const float *x, size_t count, float *low, float *high);
+
+/* q = x / scale in float32, clamped to +-limit, rounded to nearest even; -limit where that is NaN. */
+typedef void ft_quantize_fn(const float *x, size_t count, float scale, int32_t limit, int8_t *q);
+static inline int8_t ft_quantized(float x, float scale, int32_t limit) {
+    const float v = x / scale, most = (float)limit;
+    const float above = v > -most ? v : -most, within = above < most ? above : most;
+    return (int8_t)ft_round_even(within);
+}
+
+/* x = q * scale. */
+typedef void ft_dequantize_fn(const int8_t *q, size_t count, float scale, float *x);
+
+/* `count` values in -8..7 to nibbles of two's complement, the low one first, and back; an odd count
+ * leaves the last high nibble 0. */
+typedef void ft_join_nibbles_fn(const int8_t *q, size_t count, uint8_t *nibbles);
+typedef void ft_split_nibbles_fn(const uint8_t *nibbles, size_t count, int8_t *q);
+static inline void ft_join_nibbles_scalar(const int8_t *q, size_t count, uint8_t *nibbles) {
+    for (size_t i = 0; i < count; i += 2) {
+        const int high = i + 1 < count ? q[i + 1] : 0;
+        nibbles[i / 2] = (uint8_t)((q[i] & 15) | (high & 15) << 4);
+    }
+}
+static inline void ft_split_nibbles_scalar(const uint8_t *nibbles, size_t count, int8_t *q) {
+    for (size_t i = 0; i < count; i++) {
+        const int nibble = nibbles[i / 2] >> (i % 2 * 4) & 15;
+        q[i] = (int8_t)((nibble ^ 8) - 8);
+    }
+}
+
 /* A kernel with the tile it wants its operands packed for. */
 typedef struct ft_gemm_kernel {
     ft_gemm_fn *run;
@@ -249,6 +280,11 @@ typedef struct ft_isa {
     ft_scale_fn *scale;
     ft_encode_fn *encode;     /* integer table */
     ft_encode_fn *encode_f32; /* float table, FT_STORE_F32 only */
+    ft_range_fn *range;
+    ft_quantize_fn *quantize;
+    ft_dequantize_fn *dequantize;
+    ft_join_nibbles_fn *join_nibbles;
+    ft_split_nibbles_fn *split_nibbles;
 } ft_isa;
 
 extern const ft_isa ft_isa_scalar;

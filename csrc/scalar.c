@@ -158,6 +158,21 @@ static void encode_f32(const ft_encoded *w, ft_store store, const float *x, uint
     }
 }
 
+static void range(const float *x, size_t count, float *low, float *high) {
+    for (size_t i = 0; i < count; i++) {
+        *low = x[i] < *low ? x[i] : *low;
+        *high = x[i] > *high ? x[i] : *high;
+    }
+}
+
+static void quantize_row(const float *x, size_t count, float scale, int32_t limit, int8_t *q) {
+    for (size_t i = 0; i < count; i++) q[i] = ft_quantized(x[i], scale, limit);
+}
+
+static void dequantize_row(const int8_t *q, size_t count, float scale, float *x) {
+    for (size_t i = 0; i < count; i++) x[i] = (float)q[i] * scale;
+}
+
 const ft_isa ft_isa_scalar = {
     .name = "scalar",
     .needs = 0,
@@ -167,4 +182,9 @@ const ft_isa ft_isa_scalar = {
     .scale = scale,
     .encode = encode,
     .encode_f32 = encode_f32,
+    .range = range,
+    .quantize = quantize_row,
+    .dequantize = dequantize_row,
+    .join_nibbles = ft_join_nibbles_scalar,
+    .split_nibbles = ft_split_nibbles_scalar,
 };

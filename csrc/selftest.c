@@ -162,6 +162,31 @@ static int encode_agrees(const ft_isa *isa, uint32_t amax) {
     return agrees;
 }
 
+static int conversions_agree(const ft_isa *isa) {
+    enum { COUNT = 2 * 64 + 37 };
+    random_state state = {13};
+    float x[COUNT], ends[2][2], values[2][COUNT];
+    int8_t q[2][COUNT], split[2][COUNT];
+    uint8_t nibbles[2][(COUNT + 1) / 2];
+    for (size_t i = 0; i < COUNT; i++) x[i] = (float)draw(&state, 2001) * 0.01f - 10.0f;
+    x[2] = NAN;
+    x[60] = 3e38f;
+    const ft_isa *const isas[2] = {&ft_isa_scalar, isa};
+    for (int i = 0; i < 2; i++) {
+        ends[i][0] = INFINITY;
+        ends[i][1] = -INFINITY;
+        isas[i]->range(x, COUNT, &ends[i][0], &ends[i][1]);
+        isas[i]->quantize(x, COUNT, 1.3f, 7, q[i]);
+        isas[i]->dequantize(q[i], COUNT, 0.7f, values[i]);
+        isas[i]->join_nibbles(q[i], COUNT, nibbles[i]);
+        isas[i]->split_nibbles(nibbles[i], COUNT, split[i]);
+    }
+    return !memcmp(ends[0], ends[1], sizeof ends[0]) && !memcmp(q[0], q[1], sizeof q[0]) &&
+           !memcmp(values[0], values[1], sizeof values[0]) &&
+           !memcmp(nibbles[0], nibbles[1], sizeof nibbles[0]) &&
+           !memcmp(split[0], split[1], sizeof split[0]) && !memcmp(split[0], q[0], sizeof q[0]);
+}
+
 int ft_selftest(const ft_isa *isa) {
     for (uint32_t amax = 127; amax <= 255; amax += 128) {
         for (uint32_t n = 1; n <= N; n += N - 1) {
@@ -178,5 +203,5 @@ int ft_selftest(const ft_isa *isa) {
         }
     }
     return gemm_f32_agrees(isa) && scale_agrees(isa) && encode_agrees(isa, 127) &&
-           encode_agrees(isa, 255) && encode_agrees(isa, 1);
+           encode_agrees(isa, 255) && encode_agrees(isa, 1) && conversions_agree(isa);
 }

@@ -6,6 +6,7 @@
 #include "avx2_f32.h"
 #include "avx2_gemm.h"
 #include "avx2_input.h"
+#include "avx2_quantize.h"
 #include "lists.h"
 
 #include "../cpu.h"
@@ -21,6 +22,11 @@ const ft_isa ft_isa_avx2 = {
     .scale = scale,
     .encode = encode,
     .encode_f32 = encode_f32,
+    .range = find_range,
+    .quantize = quantize_row,
+    .dequantize = dequantize_row,
+    .join_nibbles = join_nibbles,
+    .split_nibbles = split_nibbles,
 };
 
 #else

@@ -307,9 +307,7 @@ def _weight(operation: dict[str, Any], tensors: dict[str, np.ndarray]) -> np.nda
         return stored.view(np.float32) if bits == 32 else _signed(stored, bits)
     if bits != 4:
         return stored
-    nibbles = np.empty((n, 2 * stored.shape[1]), np.uint8)
-    nibbles[:, 0::2], nibbles[:, 1::2] = stored & 15, stored >> 4
-    return _signed(nibbles[:, :k], bits)
+    return _core.split_nibbles(stored, k)
 
 
 def _signed(patterns: np.ndarray, bits: int) -> np.ndarray:

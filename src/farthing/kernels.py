@@ -1,4 +1,4 @@
-"""Exact integer products on packed weights, and pruning masks, for arrays of your own."""
+"""Exact integer products, pruning masks and quantization, for arrays of your own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import numpy as np
 
 from farthing import _core
 from farthing._core import Packed
-from farthing._validate import check_choice, check_fraction
+from farthing._validate import check_choice, check_fraction, check_integer, check_number
 
-__all__ = ["Packed", "matmul", "pack", "prune_mask"]
+__all__ = [
+    *("Packed", "dequantize", "histogram", "join_nibbles", "matmul", "pack", "prune_mask"),
+    *("quantize", "split_nibbles", "value_range"),
+]
 
 
 def pack(
@@ -145,6 +148,107 @@ def prune_mask(
     return np.repeat(np.repeat(keep, rows, axis=0)[:n], columns, axis=1)[:, :k]
 
 
+def value_range(x: np.ndarray) -> tuple[float, float]:
+    """The least and the largest value, NaN left out; (inf, -inf) where there is none.
+
+    x: float32 of any shape.  TypeError for another dtype.
+
+    >>> import numpy as np
+    >>> value_range(np.array([2.0, np.nan, -1.0], np.float32))
+    (-1.0, 2.0)
+    """
+    return _core.value_range(_array(np.float32, None, x=x))
+
+
+def histogram(x: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
+    """How many values lie in each of `bins` equal parts of [low, high]: uint64 (bins,).
+
+    x: float32 of any shape; values outside count in the nearest part, NaN in none.  bins: 1 to
+    4096.  TypeError for another dtype, ValueError for other bins or ends.
+
+    >>> import numpy as np
+    >>> histogram(np.array([0.0, 0.4, 0.6, 9.0], np.float32), 2, 0.0, 1.0)
+    array([2, 2], dtype=uint64)
+    """
+    check_integer(1, 4096, bins=bins)
+    check_number("(-inf, inf)", low=low, high=high)
+    if not low < high:
+        raise ValueError(f"high must be above low, {low!r}, got {high!r}")
+    return _core.histogram(_array(np.float32, None, x=x), low, high, bins)
+
+
+def quantize(weights: np.ndarray, scale: np.ndarray, bits: int = 8) -> np.ndarray:
+    """Weights divided by their row's scale, rounded to nearest, halves to even: int8 (n, k).
+
+    weights: float32 (n, k), finite; scale: float32 (n,), finite and above 0.  bits: 8, clamped to
+    -127..127, or 4, clamped to -7..7.  TypeError for another dtype, ValueError for another shape
+    or value.
+
+    >>> import numpy as np
+    >>> quantize(np.array([[0.5, -1.0, 9.0]], np.float32), np.array([0.5], np.float32), bits=4)
+    array([[ 1, -2,  7]], dtype=int8)
+    """
+    check_choice((8, 4), bits=bits)
+    weights = _array(np.float32, 2, weights=weights)
+    low, high = _core.value_range(weights)
+    if np.isnan(weights).any() or (max(-low, high) == np.inf and weights.size):
+        raise ValueError("weights must be finite, got NaN or infinity")
+    return _core.quantize_rows(weights, _scales(scale, len(weights)), 127 if bits == 8 else 7)
+
+
+def dequantize(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Integers times their row's scale: float32 (n, k).
+
+    values: int8 (n, k); scale: float32 (n,), finite and above 0.  TypeError for another dtype,
+    ValueError for another shape or value.
+
+    >>> import numpy as np
+    >>> dequantize(np.array([[1, -2]], np.int8), np.array([0.5], np.float32))
+    array([[ 0.5, -1. ]], dtype=float32)
+    """
+    values = _array(np.int8, 2, values=values)
+    return _core.dequantize_rows(values, _scales(scale, len(values)))
+
+
+def join_nibbles(values: np.ndarray) -> np.ndarray:
+    """Two values a byte, as a .farthing file stores int4: uint8 (n, ceil(k / 2)).
+
+    values: int8 (n, k) in -8..7; even k in the low nibble, two's complement, padding 0.
+    TypeError for another dtype, ValueError for values outside.
+
+    >>> import numpy as np
+    >>> join_nibbles(np.array([[1, -1, 7]], np.int8)).tolist()
+    [[241, 7]]
+    """
+    values = _array(np.int8, 2, values=values)
+    if values.size and (values.min() < -8 or values.max() > 7):
+        raise ValueError(f"values must lie in -8..7, got {values.min()} to {values.max()}")
+    return _core.join_nibbles(values)
+
+
+def split_nibbles(nibbles: np.ndarray, k: int) -> np.ndarray:
+    """What `join_nibbles` joined: int8 (n, k) from uint8 (n, ceil(k / 2)).
+
+    >>> import numpy as np
+    >>> split_nibbles(np.array([[241, 7]], np.uint8), 3)
+    array([[ 1, -1,  7]], dtype=int8)
+    """
+    nibbles = _array(np.uint8, 2, nibbles=nibbles)
+    check_integer(0, k=k)
+    if nibbles.shape[1] != (k + 1) // 2:
+        raise ValueError(f"nibbles must have {(k + 1) // 2} columns for k={k}, got {nibbles.shape}")
+    return _core.split_nibbles(nibbles, k)
+
+
+def _scales(scale: object, n: int) -> np.ndarray:
+    scale = _array(np.float32, 1, scale=scale)
+    if scale.shape != (n,):
+        raise ValueError(f"scale must have shape ({n},), got {scale.shape}")
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        raise ValueError("scale must be finite and above 0")
+    return scale
+
+
 def _weights(weights: object) -> np.ndarray:
     """Weights to prune as C-contiguous float32 (n, k), finite."""
     try:
@@ -204,12 +308,12 @@ def _check_pattern(pattern: object) -> None:
     )
 
 
-def _array(dtype: type, ndim: int, **arguments: object) -> np.ndarray:
+def _array(dtype: type, ndim: int | None, **arguments: object) -> np.ndarray:
     """The one named argument as a C-contiguous array; nothing is converted between dtypes."""
     ((name, value),) = arguments.items()
     array = np.asarray(value)
     if array.dtype != dtype:
         raise TypeError(f"{name} must be {np.dtype(dtype)}, got {array.dtype}")
-    if array.ndim != ndim:
+    if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions, got shape {array.shape}")
     return np.ascontiguousarray(array)
