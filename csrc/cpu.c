@@ -12,15 +12,31 @@ static uint64_t enabled_states(void) {
     return (uint64_t)high << 32 | low;
 }
 
+/* Skylake-SP, Cascade Lake and Cooper Lake are one model of family 6. */
+static uint64_t slows_for_512(uint32_t signature) {
+    const uint32_t model = (signature >> 4 & 0xf) | (signature >> 12 & 0xf0);
+    const uint32_t family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);
+    return family == 6 && model == 0x55 ? FT_CPU_SLOWS_FOR_512 : 0;
+}
+
+static int has(uint32_t bits, uint32_t wanted) { return (bits & wanted) == wanted; }
+
 /* By cpuid and not __builtin_cpu_supports, which some compilers answer at compile time. */
 static uint64_t measure(void) {
-    const uint64_t xmm_ymm = 0x6;
-    uint32_t eax, ebx, ecx, edx;
-    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return 0;
-    const uint32_t wanted = bit_OSXSAVE | bit_AVX | bit_POPCNT;
-    if ((ecx & wanted) != wanted || (enabled_states() & xmm_ymm) != xmm_ymm) return 0;
-    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
-    return ebx & bit_AVX2 ? FT_CPU_AVX2 : 0;
+    const uint64_t ymm = 0x6, zmm = 0xe6; /* states that include xmm */
+    const uint32_t avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL;
+    uint32_t eax, ebx, ecx, edx, signature;
+    if (!__get_cpuid(1, &signature, &ebx, &ecx, &edx)) return 0;
+    if (!has(ecx, bit_OSXSAVE | bit_AVX | bit_POPCNT)) return 0;
+    const uint64_t enabled = enabled_states();
+    if ((enabled & ymm) != ymm || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
+    if (!has(ebx, bit_AVX2)) return 0;
+    uint64_t features = FT_CPU_AVX2;
+    if ((enabled & zmm) == zmm && has(ebx, avx512) && has(ecx, bit_AVX512VNNI))
+        features |= FT_CPU_AVX512_VNNI | slows_for_512(signature);
+    if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && has(eax, bit_AVXVNNI))
+        features |= FT_CPU_AVX_VNNI;
+    return features;
 }
 #else
 static uint64_t measure(void) { return 0; }

@@ -10,6 +10,8 @@
 /* THE table: every ISA compiled in, best first. */
 static const ft_isa *const compiled[] = {
 #if defined(__x86_64__) || defined(_M_X64)
+    &ft_isa_avx512_vnni,
+    &ft_isa_avx_vnni,
     &ft_isa_avx2,
 #endif
     &ft_isa_scalar,
@@ -27,11 +29,18 @@ typedef struct isa_list {
 /* Takes the entries `isa` lacks from `next`. */
 static void fill(ft_isa *isa, const ft_isa *next) {
     if (!isa->gemm.run) isa->gemm = next->gemm;
+    if (!isa->blocks.run) isa->blocks = next->blocks;
+    if (!isa->lists.run) isa->lists = next->lists;
     if (!isa->gemm_f32.run) isa->gemm_f32 = next->gemm_f32;
     if (!isa->find_infinity) isa->find_infinity = next->find_infinity;
     if (!isa->scale) isa->scale = next->scale;
     if (!isa->encode) isa->encode = next->encode;
     if (!isa->encode_f32) isa->encode_f32 = next->encode_f32;
+    if (!isa->range) isa->range = next->range;
+    if (!isa->quantize) isa->quantize = next->quantize;
+    if (!isa->dequantize) isa->dequantize = next->dequantize;
+    if (!isa->join_nibbles) isa->join_nibbles = next->join_nibbles;
+    if (!isa->split_nibbles) isa->split_nibbles = next->split_nibbles;
 }
 
 static void note_removed(isa_list *list, const char *name) {
@@ -52,8 +61,13 @@ static void measure(isa_list *list) {
         if (count && !ft_selftest(&isa)) note_removed(list, isa.name);
         else found[count++] = isa;
     }
-    list->count = count;
-    for (uint32_t i = 0; i < count; i++) list->isas[i] = found[count - 1 - i];
+    /* Best first; `scalar`, found[0], is the last in any case. */
+    for (int demoted = 0; demoted <= 1; demoted++) {
+        for (uint32_t i = count; i-- > 1;)
+            if (((found[i].last_on & ft_cpu_features()) != 0) == demoted)
+                list->isas[list->count++] = found[i];
+    }
+    list->isas[list->count++] = found[0];
 }
 
 /* Measured at first use.  Threads that come together each measure and the first to finish

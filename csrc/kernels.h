@@ -5,8 +5,8 @@
  *   nibbles data[panel][k / (2 kr)][column in panel][k % kr]                   uint8
  *           low nibble: w + 8 of the even kr-block, high nibble: of the odd one
  * So that a layer of few outputs does not pay for a whole panel, the last columns lie in panels
- * of nr / 2, nr / 4, ..., 8 columns: see ft_panel_width.  k is padded to k_padded, n to
- * n_padded, a multiple of 8 (of 1 where nr is 1); padding weights are 0.
+ * of nr / 2, nr / 4, ..., pad columns: see ft_panel_width.  k is padded to k_padded, n to
+ * n_padded, a multiple of the kernel's pad; padding weights are 0.
  * A layer of one output without group scales is, where the ISA asks for it, just a row of int8
  * (nr = kr = 1), k_padded a multiple of FT_PAD_COLUMN.
  *
@@ -28,6 +28,7 @@
 #define FT_PANEL 32      /* widest panel of any ISA, in columns */
 #define FT_PAD_K 8       /* k is padded to this multiple: a pair of k4 blocks */
 #define FT_PAD_COLUMN 32 /* the same for a layer of one output: a vector of int8 */
+#define FT_LISTED_ROWS 24 /* fewer meet all weights of a layer that lists those that are not 0 */
 #define FT_CHAIN 32      /* k values of an int4 chain, the smallest group */
 
 /* What a matrix product stores for each output. */
@@ -37,7 +38,7 @@ typedef enum ft_store {
     FT_STORE_F32  /* float(sum) * mult + add, then max(., 0) if relu */
 } ft_store;
 
-/* Nearest integer, ties to even, for 0 <= v <= 255: above 2^23 a float's spacing is 1, so
+/* Nearest integer, ties to even, for abs(v) <= 255: above 2^23 a float's spacing is 1, so
  * the addition rounds, in the default mode, and the subtraction is exact. */
 static inline float ft_round_even(float v) {
     const float shift = 12582912.0f; /* 2^23 + 2^22 */
@@ -50,8 +51,16 @@ static inline size_t ft_panel_width(size_t nr, size_t left) {
     return nr;
 }
 
+struct ft_packed;
+
+/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c.  scratch: 64-byte
+ * aligned, of w->scratch_bytes; unused for m < FT_LISTED_ROWS. */
+typedef void ft_gemm_fn(const struct ft_packed *w, ft_store store, size_t m, const uint8_t *a,
+                        size_t lda, void *c, size_t ldc, void *scratch);
+
 /* Weights of one integer layer, packed for one ISA. */
 typedef struct ft_packed {
+    ft_gemm_fn *run; /* the product for this layout */
     uint32_t n, k;
     uint32_t n_padded, k_padded;
     uint32_t nr, kr;          /* layout, copied from the ISA's row */
@@ -69,12 +78,23 @@ typedef struct ft_packed {
      * twice, [panel][group][column in panel][2].  NULL where group is 0. */
     int16_t *scales;
     float *mult, *add; /* [n_padded], padded with 0; NULL for a bare product */
-    size_t bytes;      /* of data and scales */
+    size_t bytes;      /* of data, scales and blocks */
+    /* Block-sparse weights: of every strip of columns only those blocks of four k are kept that
+     * are not all 0, data[block][column in strip][4], int8 for any bits.  The scales of a strip
+     * lie as those of a panel. */
+    uint32_t strip;  /* columns of one, n_padded is a multiple of it; 0: every weight is kept */
+    uint32_t *first; /* [strips + 1]: a strip's first block, and how many there are */
+    uint32_t *at;    /* [blocks]: k of the first of its four values, increasing within a strip */
+    /* Beside every weight, for many rows: a list for each output of its weights that are not 0, as
+     * many as is a multiple of 4, filled up with weights of 0 at k = 0.  NULL: none. */
+    uint32_t *list;    /* [n_padded + 1]: its first entry, and how many there are */
+    uint16_t *list_k;  /* [entries]: four times the k of each */
+    int8_t *list_w;
+    /* Whether four of them (2) or two (1) may be added in int16, as depth_u7 and depth_u8; 0: not. */
+    uint32_t list_depth_u7, list_depth_u8;
+    ft_gemm_fn *dense; /* on every weight */
+    size_t scratch_bytes;
 } ft_packed;
-
-/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c. */
-typedef void ft_gemm_fn(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
-                        void *c, size_t ldc);
 
 /* Weights of one float layer: [panel][k][column in panel], panels as above. */
 typedef struct ft_packed_f32 {
@@ -91,8 +111,12 @@ typedef struct ft_packed_f32 {
 typedef void ft_gemm_f32_fn(const ft_packed_f32 *w, size_t m, const float *a, size_t lda, float *c,
                             size_t ldc);
 
-/* Raw features to the input of the first layer: (x - shift) * scale in float32, where NaN
- * counts as its fill.  The arrays are padded to a multiple of 8. */
+/* A standardised feature is at most that far from 0: sums of float layers stay finite, and a
+ * monotone one stays monotone, for every x. */
+#define FT_STANDARD_LIMIT 0x1p32f
+
+/* Raw features to the input of the first layer: (x - shift) * scale in float32, clamped to
+ * +-FT_STANDARD_LIMIT, where NaN counts as its fill.  The arrays are padded to a multiple of 8. */
 typedef struct ft_scaler {
     uint32_t n;
     uint32_t out_amax; /* FT_STORE_U8: clamped to [0, out_amax], rounded to nearest even */
@@ -187,30 +211,85 @@ typedef void ft_encode_fn(const ft_encoded *w, ft_store store, const float *x, u
                           void *c);
 #define FT_CODES_BYTES(used) (((size_t)(used) * 8 + 63) / 64 * 64)
 
+/* Lowers *low and raises *high to the least and the largest of x[count], NaN left out. */
+typedef void ft_range_fn(const float *x, size_t count, float *low, float *high);
+
+/* q = x / scale in float32, clamped to +-limit, rounded to nearest even; -limit where that is NaN. */
+typedef void ft_quantize_fn(const float *x, size_t count, float scale, int32_t limit, int8_t *q);
+static inline int8_t ft_quantized(float x, float scale, int32_t limit) {
+    const float v = x / scale, most = (float)limit;
+    const float above = v > -most ? v : -most, within = above < most ? above : most;
+    return (int8_t)ft_round_even(within);
+}
+
+/* x = q * scale. */
+typedef void ft_dequantize_fn(const int8_t *q, size_t count, float scale, float *x);
+
+/* `count` values in -8..7 to nibbles of two's complement, the low one first, and back; an odd count
+ * leaves the last high nibble 0. */
+typedef void ft_join_nibbles_fn(const int8_t *q, size_t count, uint8_t *nibbles);
+typedef void ft_split_nibbles_fn(const uint8_t *nibbles, size_t count, int8_t *q);
+static inline void ft_join_nibbles_scalar(const int8_t *q, size_t count, uint8_t *nibbles) {
+    for (size_t i = 0; i < count; i += 2) {
+        const int high = i + 1 < count ? q[i + 1] : 0;
+        nibbles[i / 2] = (uint8_t)((q[i] & 15) | (high & 15) << 4);
+    }
+}
+static inline void ft_split_nibbles_scalar(const uint8_t *nibbles, size_t count, int8_t *q) {
+    for (size_t i = 0; i < count; i++) {
+        const int nibble = nibbles[i / 2] >> (i % 2 * 4) & 15;
+        q[i] = (int8_t)((nibble ^ 8) - 8);
+    }
+}
+
 /* A kernel with the tile it wants its operands packed for. */
 typedef struct ft_gemm_kernel {
     ft_gemm_fn *run;
     uint32_t mr, nr, kr; /* nr a power of two; nr and kr 1: plain rows */
+    uint32_t pad;        /* columns are padded to a multiple of it: a multiple of 8, or 1 */
     uint32_t nibbles;    /* int4 stays two to a byte */
     uint32_t column;     /* a layer of one output is packed as a row */
 } ft_gemm_kernel;
 
-/* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU
- * has; `scalar` has every entry. */
+/* The same for block-sparse weights. */
+typedef struct ft_blocks_kernel {
+    ft_gemm_fn *run;
+    uint32_t narrowest; /* strips have that many columns, twice or four times as many, up to 32 */
+    /* What a block costs for a row in a strip of that width, in blocks of a dense panel of 32. */
+    float cost[3];
+} ft_blocks_kernel;
+
+/* The same for listed weights. */
+typedef struct ft_lists_kernel {
+    ft_gemm_fn *run;
+    uint32_t rows; /* run at a time */
+    float cost;    /* of an entry, in weights of a dense panel, for many rows */
+} ft_lists_kernel;
+
+/* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU has;
+ * `scalar` has every entry but `blocks` and `lists`: there all weights are kept. */
 typedef struct ft_isa {
     const char *name;
-    uint64_t needs; /* bits of cpu.h */
+    uint64_t needs;   /* bits of cpu.h */
+    uint64_t last_on; /* the same: a CPU with any of them takes the ISA only where it is forced */
     ft_gemm_kernel gemm;
+    ft_blocks_kernel blocks;
+    ft_lists_kernel lists;
     struct { ft_gemm_f32_fn *run; uint32_t nr; } gemm_f32;
     ft_find_infinity_fn *find_infinity;
     ft_scale_fn *scale;
     ft_encode_fn *encode;     /* integer table */
     ft_encode_fn *encode_f32; /* float table, FT_STORE_F32 only */
+    ft_range_fn *range;
+    ft_quantize_fn *quantize;
+    ft_dequantize_fn *dequantize;
+    ft_join_nibbles_fn *join_nibbles;
+    ft_split_nibbles_fn *split_nibbles;
 } ft_isa;
 
 extern const ft_isa ft_isa_scalar;
 #if defined(__x86_64__) || defined(_M_X64)
-extern const ft_isa ft_isa_avx2;
+extern const ft_isa ft_isa_avx2, ft_isa_avx_vnni, ft_isa_avx512_vnni;
 #endif
 
 #endif

@@ -149,7 +149,8 @@ static ft_status load_integer(ft_loader *loader, ft_model *model, ft_op *op, con
         status = check_columns(op, w, scales, a);
     if (status != FT_OK)
         return status;
-    const ft_pack_spec spec = {w->i8, scales, w->n, w->k, op->bits, op->group_size, op->amax_in};
+    const ft_pack_spec spec = {w->i8, scales, w->n, w->k, op->bits, op->group_size,
+                               op->amax_in, 1};
     uint32_t column;
     const ft_pack_fault fault = ft_pack(model->isa, &spec, &op->dense, &column);
     if (fault == FT_PACK_MEMORY)

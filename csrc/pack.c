@@ -1,5 +1,7 @@
 #include "pack.h"
 
+#include "sparse.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,9 +125,6 @@ static place locate(size_t n, size_t n_padded, size_t nr) {
     return (place){start, width, n - start};
 }
 
-static uint32_t pad_columns(uint32_t n, uint32_t nr) {
-    return nr == 1 ? n : (uint32_t)round_up(n, 8);
-}
 
 static void pack_column(const ft_pack_spec *spec, uint32_t n, const ft_packed *out) {
     const place p = locate(n, out->n_padded, out->nr);
@@ -151,6 +150,17 @@ static void pack_scales(const ft_pack_spec *spec, uint32_t n, const ft_packed *o
     }
 }
 
+/* Every weight; 0 or -1 (memory). */
+static int fill_panels(const ft_pack_spec *spec, ft_packed *out) {
+    const size_t bytes = (size_t)out->n_padded * out->k_padded / (1 + out->nibbles);
+    out->data = ft_alloc(bytes, 1);
+    if (!out->data) return -1;
+    out->bytes += bytes;
+    if (out->nibbles) memset(out->data, 0x88, bytes); /* both nibbles: weight 0 */
+    for (uint32_t n = 0; n < spec->n; n++) pack_column(spec, n, out);
+    return 0;
+}
+
 ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *out,
                       uint32_t *column) {
     memset(out, 0, sizeof *out);
@@ -159,14 +169,17 @@ ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *ou
 
     const ft_gemm_kernel *kernel = &isa->gemm;
     const int is_row = kernel->column && spec->n == 1 && !spec->group;
+    size_t blocks;
     out->n = spec->n;
     out->k = spec->k;
-    out->nr = is_row ? 1 : kernel->nr;
+    out->strip = spec->may_skip && !is_row ? ft_choose_strip(isa, spec, &blocks) : 0;
+    out->run = out->strip ? isa->blocks.run : kernel->run;
+    out->nr = is_row ? 1 : out->strip ? out->strip : kernel->nr;
     out->kr = is_row ? 1 : kernel->kr;
-    out->n_padded = pad_columns(spec->n, out->nr);
+    out->n_padded = (uint32_t)round_up(spec->n, is_row ? 1 : out->strip ? out->strip : kernel->pad);
     out->k_padded = (uint32_t)round_up(spec->k, is_row ? FT_PAD_COLUMN : FT_PAD_K);
     out->bits = spec->bits;
-    out->nibbles = spec->bits == 4 && kernel->nibbles && !is_row;
+    out->nibbles = spec->bits == 4 && kernel->nibbles && !is_row && !out->strip;
     out->group = spec->group;
     out->amax = spec->amax;
 
@@ -176,20 +189,21 @@ ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *ou
     out->depth_u7 = depth_of(&sums, 127);
     out->depth_u8 = depth_of(&sums, 255);
 
-    const size_t data_bytes = (size_t)out->n_padded * out->k_padded / (1 + out->nibbles);
     const size_t groups = spec->group ? (spec->k + spec->group - 1) / spec->group : 0;
     const size_t scales = out->n_padded * groups * 2;
-    out->data = ft_alloc(data_bytes, 1);
     if (groups) out->scales = ft_alloc(scales, sizeof *out->scales);
-    if (!out->data || (groups && !out->scales)) {
+    out->bytes = scales * sizeof *out->scales;
+    const int filled = (!groups || out->scales) &&
+                       !(out->strip ? ft_fill_blocks(spec, blocks, out) : fill_panels(spec, out));
+    if (!filled) {
         ft_pack_free(out);
         return FT_PACK_MEMORY;
     }
-    out->bytes = data_bytes + scales * sizeof *out->scales;
-    if (out->nibbles) memset(out->data, 0x88, data_bytes); /* both nibbles: weight 0 */
-    for (uint32_t n = 0; n < spec->n; n++) {
-        pack_column(spec, n, out);
-        if (groups) pack_scales(spec, n, out);
+    for (uint32_t n = 0; groups && n < spec->n; n++) pack_scales(spec, n, out);
+    if (spec->may_skip && !out->strip && ft_choose_lists(isa, spec) &&
+        ft_fill_lists(isa, spec, out)) {
+        ft_pack_free(out);
+        return FT_PACK_MEMORY;
     }
     return FT_PACK_OK;
 }
@@ -197,6 +211,11 @@ ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *ou
 void ft_pack_free(ft_packed *packed) {
     ft_free(packed->data);
     ft_free(packed->scales);
+    ft_free(packed->first);
+    ft_free(packed->at);
+    ft_free(packed->list);
+    ft_free(packed->list_k);
+    ft_free(packed->list_w);
     ft_free(packed->mult);
     ft_free(packed->add);
     memset(packed, 0, sizeof *packed);
@@ -208,7 +227,7 @@ int ft_pack_f32(const ft_isa *isa, const float *weights, const float *bias, uint
     out->n = n;
     out->k = k;
     out->nr = isa->gemm_f32.nr;
-    out->n_padded = pad_columns(n, out->nr);
+    out->n_padded = (uint32_t)round_up(n, out->nr == 1 ? 1 : 8);
     out->bytes = (size_t)out->n_padded * k * sizeof(float);
     out->data = ft_alloc((size_t)out->n_padded * k, sizeof(float));
     out->bias = ft_alloc(out->n_padded, sizeof(float));

@@ -9,6 +9,7 @@ typedef struct ft_pack_spec {
     const uint8_t *group_scales; /* [n][ceil(k / group)], 1..63; NULL: all 1 */
     uint32_t n, k, bits, group;  /* group 0: no scales */
     uint32_t amax;               /* 127 or 255 */
+    uint32_t may_skip; /* zeros may be left out, where that is faster */
 } ft_pack_spec;
 
 /* Why a pack was refused; `column` and `index` say where. */

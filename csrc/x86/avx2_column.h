@@ -14,13 +14,6 @@ AVX2_TEMPLATE __m256i dot16(const uint8_t *a, const int8_t *b) {
                              _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)b)));
 }
 
-/* The sum of all elements, in the lowest. */
-AVX2_TEMPLATE __m128i sum8(__m256i v) {
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-    return _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-}
-
 AVX2_TEMPLATE __m128i dot(const ft_packed *w, const uint8_t *a) {
     const int8_t *b = w->data;
     const __m256i ones = _mm256_set1_epi16(1);
@@ -37,7 +30,7 @@ AVX2_TEMPLATE __m128i dot(const ft_packed *w, const uint8_t *a) {
     return sum8(acc);
 }
 
-static AVX2_FN void gemm_column(const ft_packed *w, const avx2_output *out, size_t m,
+static AVX2_FN void gemm_column(const ft_packed *w, const x86_output *out, size_t m,
                                 const uint8_t *a, size_t lda, char *c, size_t row_bytes) {
     for (size_t row = 0; row < m; row++) store_sum(out, dot(w, a + row * lda), c + row * row_bytes);
 }

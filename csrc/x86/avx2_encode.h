@@ -65,7 +65,7 @@ AVX2_TEMPLATE void find_codes(const int IS_FLOAT, const ft_encoded *w, const flo
     }
 }
 
-AVX2_TEMPLATE void sum_pairs(const int NV, const ft_encoded *w, const avx2_output *out,
+AVX2_TEMPLATE void sum_pairs(const int NV, const ft_encoded *w, const x86_output *out,
                              const uint32_t *rows, const uint32_t *pairs, void *c, size_t n) {
     const size_t used = w->encoder->used;
     const int16_t *table = w->table + 2 * n;
@@ -88,7 +88,7 @@ AVX2_TEMPLATE void sum_pairs(const int NV, const ft_encoded *w, const avx2_outpu
 static AVX2_FN void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes,
                            void *c) {
     uint32_t *rows = codes, *pairs = codes + w->encoder->used;
-    const avx2_output out = {store, w->mult, w->add, w->out_amax, w->relu};
+    const x86_output out = {store, w->mult, w->add, w->out_amax, w->relu};
     find_codes(0, w, x, rows, pairs);
     size_t n = 0;
     for (; n + 64 <= w->n_padded; n += 64) sum_pairs(8, w, &out, rows, pairs, c, n);

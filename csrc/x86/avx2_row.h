@@ -11,7 +11,7 @@ enum { NIBBLE_ROW_K = 8192 };
 
 typedef struct avx2_row {
     const ft_packed *w;
-    const avx2_output *out;
+    const x86_output *out;
     const uint8_t *a;
     void *c;
     int32_t starts[NIBBLE_ROW_K / FT_CHAIN]; /* PATH_OFFSET only */
@@ -21,7 +21,7 @@ typedef struct avx2_row {
 AVX2_TEMPLATE void row_panels(const int PATH, const int NV, const avx2_row *r, size_t n,
                               size_t end) {
     const ft_packed *w = r->w;
-    const avx2_output out = *r->out;
+    const x86_output out = *r->out;
     const uint8_t *a = r->a;
     void *c = r->c;
     const size_t k = w->k_padded;
@@ -29,7 +29,7 @@ AVX2_TEMPLATE void row_panels(const int PATH, const int NV, const avx2_row *r, s
         __m256i acc[AVX2_MR][AVX2_NV];
         UNROLL for (int v = 0; v < NV; v++) acc[0][v] = _mm256_setzero_si256();
         if (PATH == PATH_CHAIN || PATH == PATH_OFFSET) {
-            const avx2_scales scales = panel_scales(w, n, 8 * NV, 0);
+            const x86_scales scales = x86_panel_scales(w, n, 8 * NV, 0, longest_chain(w));
             const uint8_t *b = (const uint8_t *)w->data + n * k / 2;
             tile_nibbles(PATH == PATH_OFFSET, NV, k, a, b, r->starts, &scales, acc[0]);
         } else {
@@ -75,7 +75,7 @@ AVX2_TEMPLATE void chain_starts(const uint8_t *a, size_t k, size_t chain, int32_
     }
 }
 
-AVX2_TEMPLATE void gemm_row(const ft_packed *w, const avx2_output *out, const uint8_t *a,
+AVX2_TEMPLATE void gemm_row(const ft_packed *w, const x86_output *out, const uint8_t *a,
                             void *c) {
     avx2_row r;
     r.w = w;
@@ -84,8 +84,10 @@ AVX2_TEMPLATE void gemm_row(const ft_packed *w, const avx2_output *out, const ui
     r.c = c;
     avx2_path path = choose_path(w);
     if (path == PATH_CHAIN && w->amax <= 127 && w->k_padded <= NIBBLE_ROW_K) {
+        const size_t longest = longest_chain(w);
+        const size_t chain = w->group && w->group < longest ? w->group : longest;
         path = PATH_OFFSET;
-        chain_starts(a, w->k_padded, chain_length(w), r.starts);
+        chain_starts(a, w->k_padded, chain, r.starts);
     }
     for (size_t n = 0, width, end; n < w->n_padded; n = end) {
         width = ft_panel_width(NR, w->n_padded - n);

@@ -3,14 +3,9 @@
 #define FT_X86_AVX2_STORE_H
 
 #include "avx2_common.h"
+#include "blocks.h"
 
-typedef struct avx2_output {
-    ft_store store;
-    const float *mult, *add;
-    uint32_t out_amax, relu;
-} avx2_output;
-
-AVX2_TEMPLATE __m256 scale_sums(const avx2_output *out, __m256i sums, size_t n) {
+AVX2_TEMPLATE __m256 scale_sums(const x86_output *out, __m256i sums, size_t n) {
     const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(out->mult + n));
     return _mm256_add_ps(product, _mm256_loadu_ps(out->add + n));
 }
@@ -40,11 +35,11 @@ AVX2_TEMPLATE __m256i pack32(const __m256i *v) {
 
 /* The loader keeps |sum * mult + add| < 2^30, so the conversion is exact up to its rounding;
  * the packs saturate to 0..255. */
-AVX2_TEMPLATE __m256i round_sums(const avx2_output *out, __m256i sums, size_t n) {
+AVX2_TEMPLATE __m256i round_sums(const x86_output *out, __m256i sums, size_t n) {
     return _mm256_cvtps_epi32(scale_sums(out, sums, n));
 }
 
-AVX2_TEMPLATE void store_u8(const int NV, const avx2_output *out, const __m256i *sums, uint8_t *c,
+AVX2_TEMPLATE void store_u8(const int NV, const x86_output *out, const __m256i *sums, uint8_t *c,
                             size_t n) {
     const __m256i amax = _mm256_set1_epi8((char)out->out_amax);
     if (NV == 4) {
@@ -60,7 +55,7 @@ AVX2_TEMPLATE void store_u8(const int NV, const avx2_output *out, const __m256i 
     }
 }
 
-AVX2_TEMPLATE void store_f32(const int NV, const avx2_output *out, const __m256i *sums, float *c,
+AVX2_TEMPLATE void store_f32(const int NV, const x86_output *out, const __m256i *sums, float *c,
                              size_t n) {
     UNROLL for (int i = 0; i < NV; i++) {
         const size_t at = n + 8 * (size_t)i;
@@ -69,8 +64,15 @@ AVX2_TEMPLATE void store_f32(const int NV, const avx2_output *out, const __m256i
     }
 }
 
+/* The sum of all elements, in the lowest. */
+AVX2_TEMPLATE __m128i sum8(__m256i v) {
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    return _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+}
+
 /* The sum of a layer's only output, in the lowest element. */
-AVX2_TEMPLATE void store_sum(const avx2_output *out, __m128i sum, void *c) {
+AVX2_TEMPLATE void store_sum(const x86_output *out, __m128i sum, void *c) {
     if (out->store == FT_STORE_I32) {
         *(int32_t *)c = _mm_cvtsi128_si32(sum);
         return;
@@ -85,7 +87,7 @@ AVX2_TEMPLATE void store_sum(const avx2_output *out, __m128i sum, void *c) {
     }
 }
 
-AVX2_TEMPLATE void store_sums(const int NV, const avx2_output *out, const __m256i *sums, void *c,
+AVX2_TEMPLATE void store_sums(const int NV, const x86_output *out, const __m256i *sums, void *c,
                               size_t n) {
     if (out->store == FT_STORE_U8) store_u8(NV, out, sums, c, n);
     else if (out->store == FT_STORE_F32) store_f32(NV, out, sums, c, n);

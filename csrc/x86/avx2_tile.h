@@ -7,6 +7,7 @@
 #define FT_X86_AVX2_TILE_H
 
 #include "avx2_common.h"
+#include "blocks.h"
 
 enum { AVX2_MR = 2, AVX2_NV = 4 }; /* the largest tile: 8 accumulators of the 16 registers */
 
@@ -67,20 +68,12 @@ AVX2_TEMPLATE void tile_wide(const int MR, const int NV, size_t k, const uint8_t
     }
 }
 
-/* Where an int4 layer's group scales lie; without groups every chain takes the ones. */
-typedef struct avx2_scales {
-    const int16_t *first;
-    size_t stride;  /* elements from one group to the next; 0 without groups */
-    unsigned shift; /* a group is 2^shift values of k */
-    size_t chain;   /* k values added up in int16; never more than a group */
-} avx2_scales;
-
 /* int4 weights as signed bytes: a chain of results adds up in int16, then vpmaddwd widens
  * and multiplies by the group's scale at once.  |w| <= 7, so a result is at most
  * 2 * 127 * 7 = 1778 for u7 and 2 * 255 * 7 = 3570 for u8: chains of 16 and of 8 results
  * (64 and 32 k) stay within 28560. */
 AVX2_TEMPLATE void tile_chain(const int MR, const int NV, size_t k, const uint8_t *a, size_t lda,
-                              const int8_t *b, const avx2_scales *scales,
+                              const int8_t *b, const x86_scales *scales,
                               __m256i acc[AVX2_MR][AVX2_NV]) {
     for (size_t begin = 0; begin < k; begin += scales->chain) {
         const size_t end = k - begin < scales->chain ? k : begin + scales->chain;
@@ -117,7 +110,7 @@ AVX2_TEMPLATE void tile_chain(const int MR, const int NV, size_t k, const uint8_
  * a result is at most 2 * 15 * 127.  Otherwise weights and chains are tile_chain's. */
 AVX2_TEMPLATE void tile_nibbles(const int OFFSET, const int NV, size_t k, const uint8_t *a,
                                 const uint8_t *b, const int32_t *starts,
-                                const avx2_scales *scales, __m256i acc[AVX2_NV]) {
+                                const x86_scales *scales, __m256i acc[AVX2_NV]) {
     const __m256i low = _mm256_set1_epi8(0x0f), eight = _mm256_set1_epi8(8);
     for (size_t begin = 0; begin < k; begin += scales->chain) {
         const size_t end = k - begin < scales->chain ? k : begin + scales->chain;

@@ -8,7 +8,8 @@ cdef class Packed:
     cdef ft_packed packed
     cdef const ft_isa *target
 
-    def __cinit__(self, weights, size_t n, size_t k, uint32_t bits, group_scales, uint32_t group):
+    def __cinit__(self, weights, size_t n, size_t k, uint32_t bits, group_scales, uint32_t group,
+                  bint may_skip):
         cdef ft_pack_spec spec
         cdef ft_pack_fault fault
         cdef size_t size
@@ -18,6 +19,7 @@ cdef class Packed:
         if group_scales is not None:
             spec.group_scales = <const uint8_t *>contiguous(group_scales, FT_ELEMENT_U8, &size)
         spec.n, spec.k, spec.bits, spec.group, spec.amax = n, k, bits, group, 255
+        spec.may_skip = may_skip
         self.target = ft_isa_current()
         with nogil:
             fault = ft_pack(self.target, &spec, &self.packed, &column)
@@ -67,12 +69,25 @@ cdef class Packed:
         return self.packed.depth_u7, self.packed.depth_u8
 
     @property
+    def layout(self) -> str:
+        """"dense"; such as "32x4" where only the blocks of 32 (16, 8) outputs by 4 inputs are
+        stored and run that hold a weight other than 0; "lists" where 24 rows or more meet
+        lists of the weights other than 0."""
+        return layout_of(&self.packed)
+
+    @property
     def isa(self) -> str:
         """The instruction set that the weights are packed for."""
         return self.target.name.decode()
 
     def __repr__(self):
         return f"Packed(shape={self.shape}, bits={self.bits}, isa={self.isa!r})"
+
+
+cdef str layout_of(const ft_packed *packed):
+    if packed.strip:
+        return f"{packed.strip}x4"
+    return "lists" if packed.scratch_bytes else "dense"
 
 
 def packed_matmul(Packed packed not None, x, size_t m, out) -> None:
@@ -82,7 +97,7 @@ def packed_matmul(Packed packed not None, x, size_t m, out) -> None:
     cdef int32_t *c = <int32_t *>contiguous(out, FT_ELEMENT_I32, &size)
     cdef int failed
     with nogil:
-        failed = ft_matmul(packed.target, &packed.packed, m, a, c)
+        failed = ft_matmul(&packed.packed, m, a, c)
     if failed:
         raise MemoryError(f"no memory for a product of {m} rows")
 
@@ -173,6 +188,23 @@ def prune_scores(weights, size_t block_rows, size_t block_columns, bint l2):
     with nogil:
         ft_prune_scores(w, n, k, block_rows, block_columns, l2, s)
     return scores
+
+
+def prune_neighbours(weights, size_t stay, size_t of):
+    """bool (n, k): True for the `stay` largest magnitudes among every `of` neighbours along k.
+
+    weights: C-contiguous float32 (n, k), k a multiple of `of`.
+    """
+    cdef size_t size, n, k
+    cdef const float *w = <const float *>contiguous(weights, FT_ELEMENT_F32, &size)
+    n, k = weights.shape
+    if of == 0 or k % of:
+        raise ValueError(f"of must divide the {k} columns, got {of}")
+    keep = empty((n, k), "uint8")
+    cdef uint8_t *kept = <uint8_t *>contiguous(keep, FT_ELEMENT_U8, &size)
+    with nogil:
+        ft_prune_neighbours(w, n, k, stay, of, kept)
+    return keep.view("bool")
 
 
 def rice_encode(values, uint32_t bits) -> bytes:

@@ -124,6 +124,7 @@ cdef dict operation(const ft_op *op):
         fields["nbytes"] = op.dense_f32.bytes
     elif op.kind == FT_OP_DENSE:
         fields["nbytes"] = op.dense.bytes
+        fields["layout"] = layout_of(&op.dense)
         fields["depth"] = op.dense.depth_u7 if op.amax_in <= 127 else op.dense.depth_u8
     return fields
 

@@ -223,10 +223,12 @@ class Scorer(_core.CoreScorer):
         """What the model is made of, as a JSON-able dict.
 
         ``layers``: for each, its shape (n, k), bits, the share of zero weights, the pattern in
-        which the file stores them, activation (``table``: any, between 8-bit integers),
-        whether some of its units are ``bounded``, the layer whose output it ``adds``, if any, and
-        packed bytes; ``depth`` of an integer layer is
-        how many pair products add up in 16 bits; the ``table_bytes`` of a first layer fused with
+        which the file stores them, activation (``table``: any, between 8-bit integers), whether
+        some of its units are ``bounded``, the layer whose output it ``adds``, if any, and packed
+        bytes; ``depth`` of an integer layer is how many pair products add up in 16 bits, and its
+        ``layout`` here "dense", or the blocks (such as "32x4": outputs by inputs) or "lists" of
+        weights whose zeros are left out, which is done where it is faster; the ``table_bytes`` of
+        a first layer fused with
         the encoding stay the same whatever its zeros.  ``median_for_missing`` lists the features
         whose NaN takes a fixed value because training had no NaN there.
         """
@@ -296,6 +298,7 @@ def _layer(operation: dict[str, Any], categorical: list[dict[str, Any]]) -> dict
     }
     if "depth" in operation:
         layer["depth"] = operation["depth"]
+        layer["layout"] = operation["layout"]
         layer["group_size"] = operation["group_size"] or None
     if _KINDS[operation["kind"]] == "encode_dense":
         layer["table_rows"] = operation["rows"]

@@ -22,6 +22,8 @@ typedef struct layer {
 
 static long depth_cases[2][5]; /* [u8][depth] of AVX2's int8 products */
 static long nibble_cases[2][3]; /* [u8][group / 32] */
+static long strip_cases[3][3]; /* [strip / 16][group / 32] */
+static long list_cases[3]; /* [depth] */
 static long column_cases[2]; /* [known to be exact in int16] */
 
 static int8_t random_weight(uint64_t *seed, int32_t limit) {
@@ -37,9 +39,12 @@ static uint8_t random_value(uint64_t *seed, uint32_t amax) {
 }
 
 /* `extreme`: all values amax, all weights of a column the largest of one sign, which is what
- * saturates int16 if anything does. */
-static layer layer_new(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint32_t bits,
-                       int32_t weight_max, uint32_t group, uint32_t amax, int extreme) {
+ * saturates int16 if anything does.
+ * strip: of the blocks of so many outputs by four inputs most are 0; 1: of single weights;
+ * 0: of none. */
+static layer layer_pruned(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint32_t bits,
+                          int32_t weight_max, uint32_t group, uint32_t amax, int extreme,
+                          uint32_t strip) {
     layer l = {.weight_max = weight_max, .m = m};
     const size_t groups = group ? (k + group - 1) / group : 0;
     l.weights = malloc((size_t)n * k);
@@ -51,6 +56,12 @@ static layer layer_new(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint32_
     for (size_t i = 0; i < (size_t)n * k; i++)
         l.weights[i] = extreme ? (int8_t)(i / k % 2 ? -weight_max : weight_max)
                                : random_weight(seed, weight_max);
+    const uint32_t run = strip > 1 ? 4 : 1;
+    for (size_t j = 0; strip && j < n; j += strip)
+        for (size_t at = 0; at < k; at += run)
+            if (random_below(seed, strip > 1 ? 6 : 12))
+                for (size_t i = j; i < n && i < j + strip; i++)
+                    memset(l.weights + i * k + at, 0, k - at < run ? k - at : run);
     for (size_t i = 0; i < n * groups; i++)
         l.scales[i] = (uint8_t)(extreme ? 63 : 1 + random_below(seed, 63));
     for (size_t i = 0; i < m * k; i++)
@@ -69,8 +80,13 @@ static layer layer_new(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint32_
         l.mult[j] = (float)(1 + random_below(seed, 1000)) / (float)(10 * k);
         l.add[j] = (float)random_below(seed, 300) - 100.0f + 0.5f * (float)random_below(seed, 2);
     }
-    l.spec = (ft_pack_spec){l.weights, l.scales, n, k, bits, group, amax};
+    l.spec = (ft_pack_spec){l.weights, l.scales, n, k, bits, group, amax, strip > 0};
     return l;
+}
+
+static layer layer_new(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint32_t bits,
+                       int32_t weight_max, uint32_t group, uint32_t amax, int extreme) {
+    return layer_pruned(seed, m, n, k, bits, weight_max, group, amax, extreme, 0);
 }
 
 static void layer_free(layer *l) {
@@ -123,7 +139,9 @@ static int output_is_right(const layer *l, const ft_packed *w, ft_store store, c
 
 static void count_path(const ft_packed *w) {
     const int u8 = w->amax > 127;
-    if (w->nr == 1) column_cases[w->bits == 4 || (u8 ? w->depth_u8 : w->depth_u7)]++;
+    if (w->scratch_bytes) list_cases[u8 ? w->list_depth_u8 : w->list_depth_u7]++;
+    else if (w->strip) strip_cases[w->strip / 16][w->group / 32]++;
+    else if (w->nr == 1) column_cases[w->bits == 4 || (u8 ? w->depth_u8 : w->depth_u7)]++;
     else if (w->nibbles) nibble_cases[u8][w->group / 32]++;
     else depth_cases[u8][u8 ? w->depth_u8 : w->depth_u7]++;
 }
@@ -148,15 +166,16 @@ static void check_layer(const ft_isa *isa, const layer *l, const guarded *area, 
         memcpy(a + i * lda, l->values + i * w.k, w.k);
         for (size_t k = w.k; k < w.k_padded; k++) a[i * lda + k] = (uint8_t)random_bits(seed);
     }
-    void *c = malloc(l->m * ldc * 4);
+    void *c = malloc(l->m * ldc * 4), *scratch = ft_alloc(w.scratch_bytes, 1);
     for (ft_store store = FT_STORE_I32; store <= FT_STORE_F32; store++) {
         memset(c, POISON, l->m * ldc * 4);
-        isa->gemm.run(&w, store, l->m, a, lda, c, ldc);
+        w.run(&w, store, l->m, a, lda, c, ldc, scratch);
         CHECK(output_is_right(l, &w, store, c, ldc),
               "%s bits=%u group=%u amax=%u weight_max=%d m=%zu n=%u k=%u store=%d", isa->name,
               w.bits, w.group, w.amax, (int)l->weight_max, l->m, w.n, w.k, (int)store);
     }
     free(c);
+    ft_free(scratch);
     ft_pack_free(&w);
 }
 
@@ -220,6 +239,46 @@ static void test_blocks(const guarded *area) {
         for (size_t c = 0; c < CONFIGURATIONS; c++) check_shape(1, 9, k, c, 0, area);
 }
 
+/* Weights pruned one by one, met by many rows: whole tiles of 32, what is left of one, fewer. */
+static void test_lists(const guarded *area) {
+    static const uint32_t ns[] = {2, 8, 9, 37, 64}, ks[] = {40, 129, 257, 1030};
+    static const size_t ms[] = {1, 23, 24, 25, 32, 33, 56, 64, 97};
+    for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
+        for (size_t j = 0; j < sizeof ks / sizeof *ks; j++) {
+            for (size_t c = 0; c < CONFIGURATIONS; c++) {
+                const uint32_t *conf = configurations[c];
+                const size_t turn = i + 3 * j + 5 * c, m = ms[turn % (sizeof ms / sizeof *ms)];
+                uint64_t seed = turn;
+                layer l = layer_pruned(&seed, m, ns[i], ks[j], conf[0], (int32_t)conf[1], conf[2],
+                                       conf[3], (int)(turn % 7 == 0), 1);
+                check_everywhere(&l, area, &seed);
+                layer_free(&l);
+            }
+        }
+    }
+}
+
+/* Block-sparse weights: every width of strip with tails of n and k, and every m up to two tiles. */
+static void test_strips(const guarded *area) {
+    static const uint32_t ns[] = {2, 7, 8, 15, 16, 31, 32, 33, 64, 70};
+    static const uint32_t ks[] = {3, 4, 8, 9, 31, 32, 61, 64, 130, 257};
+    for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
+        for (size_t j = 0; j < sizeof ks / sizeof *ks; j++) {
+            for (size_t c = 0; c < CONFIGURATIONS; c++) {
+                const uint32_t *conf = configurations[c];
+                const size_t turn = i + 3 * j + 5 * c, m = 1 + turn % 18;
+                for (uint32_t strip = 8; strip <= 32; strip *= 2) {
+                    uint64_t seed = turn * 100 + strip;
+                    layer l = layer_pruned(&seed, m, ns[i], ks[j], conf[0], (int32_t)conf[1],
+                                           conf[2], conf[3], (int)(turn % 7 == 0), strip);
+                    check_everywhere(&l, area, &seed);
+                    layer_free(&l);
+                }
+            }
+        }
+    }
+}
+
 static void test_every_path_was_taken(void) {
     if (ft_isa_count() == 1) {
         printf("skipped: only %s runs here, no vector path to count\n", ft_isa_name(0));
@@ -234,6 +293,11 @@ static void test_every_path_was_taken(void) {
     for (size_t u8 = 0; u8 < 2; u8++)
         for (size_t group = 0; group < 3; group++)
             CHECK(nibble_cases[u8][group] > 0, "int4 u8=%zu group=%zu", u8, 32 * group);
+    for (size_t strip = 0; strip < 3; strip++)
+        for (size_t group = 0; group < 3; group++)
+            CHECK(strip_cases[strip][group] > 0, "strips of %d, group %zu", 8 << strip, 32 * group);
+    for (uint32_t depth = 0; depth <= 2; depth++)
+        CHECK(list_cases[depth] > 0, "lists, depth %u", depth);
     CHECK(column_cases[0] > 0 && column_cases[1] > 0, "one output: %ld and %ld", column_cases[0],
           column_cases[1]);
 }
@@ -255,7 +319,7 @@ static void test_matmul(void) {
                     CHECK(!ft_pack(ft_isa_current(), &l.spec, &w, &column), "n=%u k=%u", n, k);
                     int32_t *c = malloc((m + 1) * n * sizeof *c);
                     memset(c, POISON, (m + 1) * n * sizeof *c);
-                    CHECK(!ft_matmul(ft_isa_current(), &w, m, l.values, c), "n=%u k=%u", n, k);
+                    CHECK(!ft_matmul(&w, m, l.values, c), "n=%u k=%u", n, k);
                     int right = 1;
                     for (size_t at = 0; at < m * n; at++) right &= c[at] == l.sums[at];
                     for (size_t at = m * n; at < (m + 1) * n; at++)
@@ -288,7 +352,7 @@ static void test_matmul_notices_one_large_value(void) {
             memset(a, 127, sizeof a);
             a[at] = 255;
             int32_t c[2];
-            CHECK(!ft_matmul(ft_isa_current(), &w, 2, a, c), "%s", ft_isa_name(i));
+            CHECK(!ft_matmul(&w, 2, a, c), "%s", ft_isa_name(i));
             const int32_t plain = 127 * 127 * K, large = plain + 128 * 127;
             CHECK(c[0] == (at < K ? large : plain) && c[1] == (at < K ? plain : large),
                   "%s at %zu: %d %d", ft_isa_name(i), at, (int)c[0], (int)c[1]);
@@ -444,6 +508,8 @@ int main(void) {
     test_rows(&area);
     test_blocks(&area);
     test_int32_bound(&area);
+    test_strips(&area);
+    test_lists(&area);
     test_every_path_was_taken();
     test_matmul();
     test_matmul_notices_one_large_value();
