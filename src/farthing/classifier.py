@@ -14,7 +14,7 @@ from farthing.model import Model
 from farthing.solvers import logistic_regression
 from farthing.tables import as_labels, as_weights
 from farthing.targets import Classes, tilted
-from farthing.training import History
+from farthing.training import History, asks_to_stop
 
 __all__ = ["Classifier"]
 
@@ -84,7 +84,8 @@ class Classifier(Learner):
         from 100 rows. With fewer, or False, training runs its `max_epochs`.
     refit : bool
         Train again on all rows, the search part included, for the best number of epochs; the
-        recalibration stays the one found before.
+        recalibration stays the one found before. Where Ctrl-C or the callback ends either
+        training there is no second one, or it leaves the model of the first.
     warm_start : bool
         `fit` goes on from the fitted network, with its edges and categories.
     calibrate : bool
@@ -102,7 +103,8 @@ class Classifier(Learner):
     callback : callable or None
         Called once an epoch (of Newton's method, an iteration) with a dict of epoch,
         max_epochs, loss and validation_loss, None where there is none; training stops where
-        it returns True.
+        it returns True, as it does on Ctrl-C, with the best so far; ``history_.stopped`` and
+        ``history_.interrupted`` tell.
 
     Under 1,000 rows training is in double precision and every step sees all of them, so that
     a row of weight 2 is two rows.
@@ -335,14 +337,17 @@ class Classifier(Learner):
             if self.callback is None:
                 return None
             epoch = {"epoch": iteration, "max_epochs": None}
-            return self.callback({**epoch, "loss": loss, "validation_loss": None}) is True
+            report = {**epoch, "loss": loss, "validation_loss": None}
+            history.stopped = asks_to_stop(self.callback(report))
+            return history.stopped
 
         l2 = NEWTON_L2 if self.l2 == "auto" else self.l2
         columns = model.encoder.positions(rows)
         solved = logistic_regression(columns, target.reshape(len(rows), -1), weight, l2, told)
         layer = model.layers[0]
-        layer.weight[:], layer.bias[:] = solved[:2]
-        history.best_epoch = history.epochs - 1
+        layer.weight[:], layer.bias[:] = solved.coefficients, solved.intercepts
+        history.interrupted = solved.interrupted
+        history.best_epoch = history.epochs - 1 if history.epochs else None
         return history
 
     def _install(self, model: Model, seed: int, table: Table) -> None:
