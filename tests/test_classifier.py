@@ -327,6 +327,11 @@ def test_the_search_part_counts_by_class_too(monkeypatch):
         ({0: 1, 1: "2"}, TypeError, r"class_weight\[1\] must be a number"),
         ({0: 1}, ValueError, "class_weight must name every class, got none for 1"),
         ({0: 1, 1: 2, 2: 3}, ValueError, r"class_weight must name the classes \[0, 1\], got 2"),
+        (
+            {0: 1e300, 1: 1e-300},
+            ValueError,
+            r"class_weight must hold weights within a factor of 1e\+30 .* 1e-300 to 1e\+300",
+        ),
         ({"0": 1, "1": 2}, ValueError, r"class_weight must name the classes \[0, 1\], got '0'"),
     ],
 )

@@ -23,6 +23,8 @@ __all__ = ["Classifier"]
 NEWTON_UNKNOWNS = 2000
 # Keeps separable rows finite, and moves no coefficient that rows can tell.
 NEWTON_L2 = 1e-4
+# Of class weights, with which float32 still holds the odds and a row's share of the loss.
+LARGEST_RATIO = 1e30
 
 
 class Classifier(Learner):
@@ -62,7 +64,8 @@ class Classifier(Learner):
         (-1) in that feature, proven by `certify_monotone`; 0 is no constraint.
     class_weight : None, "balanced" or dict
         What a row counts in the loss by its class: {label: weight > 0} for every label, or
-        "balanced": rows / (classes x rows of the class), by sample_weight where given. Only
+        "balanced": rows / (classes x rows of the class), by sample_weight where given; all
+        within a factor of 1e30. Only
         training and `predict` know of it: the probabilities are those of the classes' own
         shares, corrected by log-odds of the weights, while `predict` compares the
         class-weighted probability, odds times the ratio of the weights.
@@ -235,6 +238,12 @@ class Classifier(Learner):
             # A class that a teacher never sees counts as half a row.
             share = np.where(share > 0, share, 0.5 / len(target))
             self.class_weight_ = 1 / (len(classes) * share)
+        least, most = self.class_weight_.min(), self.class_weight_.max()
+        if least < most / LARGEST_RATIO:
+            raise FarthingError(
+                f"class_weight must hold weights within a factor of {LARGEST_RATIO:g} of each "
+                f"other, got {least:g} to {most:g} by {self.class_weight!r}"
+            )
 
     def _columns(self, positive: np.ndarray) -> np.ndarray:
         """P(positive), (n,), as (n, 2) in the order of ``classes_``, of the same type."""

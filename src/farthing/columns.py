@@ -150,6 +150,10 @@ def _arrow_cells(column) -> Cells | None:
 
 
 def _polars_cells(column) -> Cells | None:
+    if str(column.dtype) in ("Int128", "UInt128"):  # which numpy does not have
+        narrow = column.cast(int, strict=False)
+        fits = narrow.null_count() == column.null_count()
+        column = narrow if fits else column.cast(float)
     if column.dtype.is_integer() and column.null_count():
         missing = column.is_null().to_numpy()
         return Cells(column.fill_null(strategy="zero").to_numpy(), missing)
