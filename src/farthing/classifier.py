@@ -23,8 +23,8 @@ __all__ = ["Classifier"]
 NEWTON_UNKNOWNS = 2000
 # Keeps separable rows finite, and moves no coefficient that rows can tell.
 NEWTON_L2 = 1e-4
-# Of class weights, with which float32 still holds the odds and a row's share of the loss.
-LARGEST_RATIO = 1e30
+# Of class weights: farther apart, the smaller one times a probability is 0 in float64.
+LARGEST_RATIO = 1e300
 
 
 class Classifier(Learner):
@@ -65,7 +65,7 @@ class Classifier(Learner):
     class_weight : None, "balanced" or dict
         What a row counts in the loss by its class: {label: weight > 0} for every label, or
         "balanced": rows / (classes x rows of the class), by sample_weight where given; all
-        within a factor of 1e30. Only
+        within a factor of 1e300. Only
         training and `predict` know of it: the probabilities are those of the classes' own
         shares, corrected by log-odds of the weights, while `predict` compares the
         class-weighted probability, odds times the ratio of the weights.
@@ -238,7 +238,7 @@ class Classifier(Learner):
             # A class that a teacher never sees counts as half a row.
             share = np.where(share > 0, share, 0.5 / len(target))
             self.class_weight_ = 1 / (len(classes) * share)
-        least, most = self.class_weight_.min(), self.class_weight_.max()
+        least, most = float(self.class_weight_.min()), float(self.class_weight_.max())
         if least < most / LARGEST_RATIO:
             raise FarthingError(
                 f"class_weight must hold weights within a factor of {LARGEST_RATIO:g} of each "
