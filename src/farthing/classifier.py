@@ -90,7 +90,8 @@ class Classifier(Learner):
         recalibration stays the one found before. Where Ctrl-C or the callback ends either
         training there is no second one, or it leaves the model of the first.
     warm_start : bool
-        `fit` goes on from the fitted network, with its edges and categories.
+        `fit` goes on from the fitted network, with its edges and categories: from its answers
+        as they are, so that a target of another scale is better learnt anew.
     calibrate : bool
         Give the mean probabilities the classes' shares in the rows learnt from, then refit
         slope and intercept of the logit on the search part; of several classes one slope, and
