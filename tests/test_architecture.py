@@ -16,7 +16,7 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 GROUPS = [
     {"_validate"},
     {"_core", "activations", "batchnorm", "columns", "embeddings", "metrics", "precision"}
-    | {"samples", "streams"},
+    | {"routing", "samples", "streams"},
     {"categories", "edges", "grids", "standardizer"},
     {"frames"},
     {"_info", "container", "encoding", "layers", "losses", "periodic", "recalibration"}
@@ -44,6 +44,7 @@ OPTIONAL = {
     "columns": {"pyarrow"},
     "streams": {"pyarrow"},
     "demo": {"lightgbm", "sklearn"},
+    "routing": {"sklearn"},
 }
 
 

@@ -327,6 +327,11 @@ def test_the_search_part_counts_by_class_too(monkeypatch):
         ({0: 1, 1: "2"}, TypeError, r"class_weight\[1\] must be a number"),
         ({0: 1}, ValueError, "class_weight must name every class, got none for 1"),
         ({0: 1, 1: 2, 2: 3}, ValueError, r"class_weight must name the classes \[0, 1\], got 2"),
+        (
+            {0: 1e300, 1: 1e-300},
+            ValueError,
+            r"class_weight must hold weights within a factor of 1e\+300 .* 1e-300 to 1e\+300",
+        ),
         ({"0": 1, "1": 2}, ValueError, r"class_weight must name the classes \[0, 1\], got '0'"),
     ],
 )
@@ -349,7 +354,8 @@ def test_class_weights_take_labels_of_numpy_and_of_python(kind):
 
 def test_extreme_weights_stay_finite():
     X, y = credit.data()
-    for weights in ({0: 1e-300, 1: 1e-300}, {0: 1e300, 1: 1}, {0: 1e-9, 1: 1e9}):
+    cases = ({0: 1e-300, 1: 1e-300}, {0: 1e300, 1: 1}, {0: 1, 1: 1e300}, {0: 1e-9, 1: 1e9})
+    for weights in cases:
         model = farthing.Classifier(class_weight=weights, **QUICK | {"max_epochs": 1}).fit(X, y)
         assert np.isfinite(model.predict_proba(X)).all()
 

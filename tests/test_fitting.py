@@ -86,6 +86,96 @@ def test_a_callback_stops_training():
     assert model.history_.epochs == 2 and model.history_.stopped
 
 
+@pytest.mark.parametrize("answer", [True, np.True_, np.float64(2) > 1])
+def test_numpy_says_stop_too(answer):
+    calls = []
+    model = fitted(max_epochs=6, callback=lambda report: calls.append(report) or answer)
+    assert len(calls) == model.history_.epochs == 1 and model.history_.stopped
+
+
+@pytest.mark.parametrize("answer", [None, False, np.False_, 1, "stop", {"epoch": 1}])
+def test_only_a_boolean_stops(answer):
+    assert fitted(max_epochs=2, callback=lambda report: answer).history_.epochs == 2
+
+
+def at_call(number, how):
+    """A callback that ends training at its call of that number, and the calls it got."""
+    calls = []
+
+    def callback(report):
+        calls.append(report)
+        if len(calls) < number:
+            return False
+        if how == "interrupted":
+            raise KeyboardInterrupt
+        return how == "stopped"
+
+    return callback, calls
+
+
+WAYS = pytest.mark.parametrize("how", ["interrupted", "stopped"])
+
+
+@WAYS
+def test_a_refit_does_not_begin_after_a_stop(how):
+    callback, calls = at_call(2, how)
+    model = fitted(max_epochs=6, refit=True, callback=callback)
+    assert len(calls) == model.history_.epochs == 2
+    assert getattr(model.history_, how)
+    short = fitted(max_epochs=6, callback=at_call(2, how)[0])
+    X, _ = credit.data()
+    assert np.array_equal(model.predict_proba(X), short.predict_proba(X))
+    assert model.training_ == short.training_
+
+
+@WAYS
+def test_a_refit_that_is_cut_short_leaves_the_first_model(how):
+    X, _ = credit.data()
+    once = fitted(max_epochs=6)
+    first, again = once.history_.epochs, once.history_.best_epoch + 1
+    assert again > 1
+    callback, calls = at_call(first + 1, how)
+    model = fitted(max_epochs=6, refit=True, callback=callback)
+    assert len(calls) == first + 1
+    assert getattr(model.history_, how) and not getattr(once.history_, how)
+    assert np.array_equal(model.predict_proba(X), once.predict_proba(X))
+    assert model.history_.train_loss == once.history_.train_loss
+    # At its last epoch the refit is finished.
+    callback, calls = at_call(first + again, how)
+    model = fitted(max_epochs=6, refit=True, callback=callback)
+    whole = fitted(max_epochs=6, refit=True)
+    assert np.array_equal(model.predict_proba(X), whole.predict_proba(X))
+    assert model.history_.interrupted is (how == "interrupted")
+
+
+@pytest.mark.parametrize("method", ["_new_model", "_balance"])
+def test_an_interruption_around_the_refit_leaves_the_first_model(method, monkeypatch):
+    X, _ = credit.data()
+    once, seen = fitted(), []
+    own = getattr(farthing.Classifier, method)
+
+    def interrupt(self, *arguments):
+        seen.append(method)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return own(self, *arguments)
+
+    monkeypatch.setattr(farthing.Classifier, method, interrupt)
+    model = fitted(refit=True)
+    assert len(seen) == 2 and model.history_.interrupted
+    assert np.array_equal(model.predict_proba(X), once.predict_proba(X))
+
+
+@WAYS
+def test_newtons_method_stops_with_its_last_iteration(how):
+    X, y = credit.data()
+    callback, calls = at_call(2, how)
+    model = farthing.Classifier((), None, callback=callback).fit(X, y)
+    assert len(calls) == model.history_.epochs == 2 and model.history_.best_epoch == 1
+    assert getattr(model.history_, how)
+    assert farthing.metrics.auc(y, model.predict_proba(X)[:, 1]) > 0.7
+
+
 def test_group_l1_drops_a_feature_of_noise_for_good():
     X, y = credit.data()
     model = fitted(max_epochs=12, group_l1=0.01)

@@ -275,7 +275,7 @@ def test_cells_that_cannot_be_compared_and_dates_are_named():
     dates = pd.DataFrame({"b": pd.to_datetime(["2020-01-01", "2020-01-02"])})
     with pytest.raises(ValueError, match="column 'b' of type datetime64"):
         learn_matrix(dates, ["b"])
-    with pytest.raises(ValueError, match="column 'b' must hold text that UTF-8 can hold"):
+    with pytest.raises(ValueError, match=r"column 'b' must .* UTF-8 can hold, got 'a\\udc80'"):
         learn_matrix(
             pd.DataFrame({"b": pd.Series(["a\udc80"], dtype=object)}), [0], min_frequency=1
         )

@@ -59,8 +59,14 @@ def test_build_repeats_by_seed(rng):
 
 
 def test_build_refuses_an_encoder_without_columns():
-    with pytest.raises(FarthingError, match="X must have a column that varies"):
-        Model.build(PiecewiseLinearEncoder().fit(np.ones((5, 2))))
+    says = "X must have a column that varies by 7.5e-37 or more, .* got smaller spreads, constants"
+    tiny = np.arange(5.0)[:, None] * 1e-40
+    for X in (np.ones((5, 2)), np.full((5, 1), np.nan), tiny):
+        with pytest.raises(FarthingError, match=says):
+            Model.build(PiecewiseLinearEncoder().fit(X))
+    Model.build(PiecewiseLinearEncoder().fit([[0.0], [7.6e-37]]))
+    with pytest.raises(FarthingError, match=says):
+        Model.build(PiecewiseLinearEncoder().fit([[0.0], [7.4e-37]]))
 
 
 def test_forward_is_the_layers_in_order_whatever_the_number_of_rows(rng):

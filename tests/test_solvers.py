@@ -79,7 +79,7 @@ def test_logistic_regression_is_that_of_scikit_learn(outputs, weighted, l2, rng,
     total = 400 if weight is None else weight.sum()
     theirs = LogisticRegression(C=1 / (l2 * total), tol=1e-10, max_iter=10_000)
     theirs.fit(X, chosen, weight)
-    coefficients, intercepts, losses = logistic_regression(X, target, weight, l2)
+    coefficients, intercepts, losses, _ = logistic_regression(X, target, weight, l2)
     np.testing.assert_allclose(coefficients, theirs.coef_, atol=1e-4)
     np.testing.assert_allclose(
         intercepts - intercepts.mean() * (outputs > 1),
@@ -104,7 +104,7 @@ def test_probabilities_are_targets_as_their_labels_weighted_would_be(rng):
 def test_separable_rows_stay_finite(outputs, l2):
     X = np.linspace(-1, 1, 60)[:, None] ** np.arange(1, 3)
     target = np.eye(3)[np.arange(60) // 20] if outputs == 3 else (X[:, :1] > 0) * 1.0
-    coefficients, intercepts, losses = logistic_regression(X, target, l2=l2)
+    coefficients, intercepts, losses, _ = logistic_regression(X, target, l2=l2)
     assert np.isfinite(coefficients).all() and np.isfinite(intercepts).all()
     z = X @ coefficients.T + intercepts
     right = z.argmax(axis=1) == target.argmax(axis=1) if outputs == 3 else (z > 0) == (target > 0)
@@ -115,8 +115,8 @@ def test_columns_that_repeat_or_stand_still_do_no_harm(rng):
     x = rng.normal(size=200)
     X = np.column_stack([x, x, np.zeros(200)])
     target = (rng.random((200, 1)) < 1 / (1 + np.exp(-x[:, None]))) * 1.0
-    coefficients, _, _ = logistic_regression(X, target)
-    alone, _, _ = logistic_regression(X[:, :1], target)
+    coefficients = logistic_regression(X, target).coefficients
+    alone = logistic_regression(X[:, :1], target).coefficients
     assert coefficients.sum() == pytest.approx(alone[0, 0], rel=1e-6)
     assert coefficients[0, 2] == 0
 
@@ -124,9 +124,33 @@ def test_columns_that_repeat_or_stand_still_do_no_harm(rng):
 def test_every_iteration_is_told(rng):
     X = rng.normal(size=(100, 2))
     told = []
-    *_, losses = logistic_regression(
+    losses = logistic_regression(
         X, (X[:, :1] > 0.3) * 1.0, l2=0.01, told=lambda i, loss: told.append((i, loss))
-    )
+    ).losses
     assert told == [(i + 1, loss) for i, loss in enumerate(losses)] and len(told) > 2
-    *_, losses = logistic_regression(X, (X[:, :1] > 0.3) * 1.0, told=lambda i, loss: i == 2)
-    assert len(losses) == 2
+    stopped = logistic_regression(X, (X[:, :1] > 0.3) * 1.0, told=lambda i, loss: i == 2)
+    assert len(stopped.losses) == 2 and not stopped.interrupted
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_an_interruption_leaves_the_last_iteration(outputs, monkeypatch, rng):
+    X = rng.normal(size=(100, 2))
+    target = labels(rng, X, outputs)[1]
+    stopped = logistic_regression(X, target, told=lambda i, loss: i == 3)
+
+    def interrupt(i, loss):
+        if i == 3:
+            raise KeyboardInterrupt
+
+    interrupted = logistic_regression(X, target, told=interrupt)
+    assert interrupted.interrupted
+    assert np.array_equal(interrupted.coefficients, stopped.coefficients)
+    assert np.array_equal(interrupted.intercepts, stopped.intercepts)
+    assert interrupted.losses == stopped.losses and stopped.coefficients.any()
+
+    def at_once(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(solvers._Logistic, "derivatives", at_once)
+    first = logistic_regression(X, target)
+    assert first.interrupted and first.losses == [] and not first.coefficients.any()

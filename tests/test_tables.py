@@ -151,6 +151,9 @@ NUMERIC = {
     ),
     "pandas sparse": pd.Series(pd.arrays.SparseArray([1.0, np.nan, 0.0])),
     "polars integers": pl.Series([EXACT, None, 3]),
+    "polars Int128": pl.Series([EXACT, None, -3], dtype=pl.Int128),
+    "polars UInt128": pl.Series([EXACT, None, 3], dtype=pl.UInt128),
+    "polars beyond 64 bits": pl.Series([2**100, None, -3], dtype=pl.Int128),
     "polars bools": pl.Series([True, None, False]),
     "polars decimals": pl.Series([Decimal("1.5"), None, Decimal(2)]),
     "polars nulls": pl.Series([None, None, None]),
@@ -229,12 +232,17 @@ def test_a_column_that_float32_holds_well_enough_passes(column):
 
 
 def test_text_that_no_file_can_hold_is_refused_for_fitting():
-    names = pd.Index(["age", "in\udc80come"], dtype=object)
-    frame = pd.DataFrame([[1.0, 2.0]], columns=names)
-    with pytest.raises(ValueError, match="column names of X must be text that UTF-8 can hold"):
-        as_matrix(frame, fitting=True)
-    with pytest.raises(ValueError, match="y must be text that UTF-8 can hold"):
+    for name, what in (
+        ("in\udc80come", r"that UTF-8 can hold, got 'in\\udc80come'"),
+        ("in\0come", r"without the character NUL, got 'in\\x00come'"),
+    ):
+        frame = pd.DataFrame([[1.0, 2.0]], columns=pd.Index(["age", name], dtype=object))
+        with pytest.raises(ValueError, match=f"column names of X must be text {what}"):
+            as_matrix(frame, fitting=True)
+        as_matrix(frame)
+    with pytest.raises(ValueError, match=r"y must be text that UTF-8 can hold, got 'b\\udc80d'"):
         as_labels(np.array(["good", "b\udc80d"], object), 2)
+    assert as_labels(["good", "b\0d"], 2)[0].tolist() == ["b\0d", "good"]
 
 
 def test_names_that_are_not_all_text_do_not_count():

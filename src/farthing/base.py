@@ -12,6 +12,7 @@ import numpy as np
 
 from farthing import certificate, container, export
 from farthing._validate import FarthingError
+from farthing.routing import Consumer
 from farthing.scorer import Scorer
 from farthing.standardizer import Standardizer
 from farthing.tables import as_matrix
@@ -23,7 +24,7 @@ class NotFittedError(FarthingError, AttributeError):
     """The estimator has not been fitted."""
 
 
-class Estimator:
+class Estimator(Consumer):
     """What `Classifier` and `Regressor` share.
 
     A fitted estimator holds its network in ``model_``. Every prediction runs through the

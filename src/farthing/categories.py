@@ -14,7 +14,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from farthing._validate import FarthingError
-from farthing.columns import Cells, Coded, as_float32, as_numbers
+from farthing.columns import Cells, Coded, as_float32, as_numbers, check_text
 from farthing.precision import count_distinct
 
 __all__ = ["Lookup", "Vocabulary", "categories_by_index", "chosen_features"]
@@ -171,7 +171,7 @@ class Vocabulary:
             mass = np.bincount(column[known].astype(np.intp), own, len(self._texts))
             kept = [t for t, i in self._texts.items() if mass[i] >= least and mass[i] > 0]
             kept.sort()
-            self._check_storable(kept)
+            check_text(kept, f"{self._where} must hold", nul=False)
             final = np.full(len(self._texts), -1, np.float32)
             final[[self._texts[text] for text in kept]] = np.arange(len(kept))
             coded = np.full(column.shape, np.nan, np.float32)
@@ -191,20 +191,6 @@ class Vocabulary:
         mass = np.bincount(row, own, len(values))
         kept_numbers = values[(mass >= least) & (mass > 0) & np.isfinite(values)] + np.float32(0)
         return kept_numbers.tolist(), column
-
-    def _check_storable(self, texts: list[str]) -> None:
-        """Raises ValueError for a text that a file cannot hold."""
-        for text in texts:
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise FarthingError(
-                    f"{self._where} must hold text that UTF-8 can hold: {error}"
-                ) from None
-            if "\0" in text:
-                raise FarthingError(
-                    f"{self._where} must hold text without the character NUL, got {text!r}"
-                )
 
 
 class Lookup:

@@ -14,7 +14,7 @@ from farthing.model import Model
 from farthing.solvers import logistic_regression
 from farthing.tables import as_labels, as_weights
 from farthing.targets import Classes, tilted
-from farthing.training import History
+from farthing.training import History, asks_to_stop
 
 __all__ = ["Classifier"]
 
@@ -23,6 +23,8 @@ __all__ = ["Classifier"]
 NEWTON_UNKNOWNS = 2000
 # Keeps separable rows finite, and moves no coefficient that rows can tell.
 NEWTON_L2 = 1e-4
+# Of class weights: farther apart, the smaller one times a probability is 0 in float64.
+LARGEST_RATIO = 1e300
 
 
 class Classifier(Learner):
@@ -68,7 +70,8 @@ class Classifier(Learner):
         effects that level off at both ends.
     class_weight : None, "balanced" or dict
         What a row counts in the loss by its class: {label: weight > 0} for every label, or
-        "balanced": rows / (classes x rows of the class), by sample_weight where given. Only
+        "balanced": rows / (classes x rows of the class), by sample_weight where given; all
+        within a factor of 1e300. Only
         training and `predict` know of it: the probabilities are those of the classes' own
         shares, corrected by log-odds of the weights, while `predict` compares the
         class-weighted probability, odds times the ratio of the weights.
@@ -90,9 +93,11 @@ class Classifier(Learner):
         from 100 rows. With fewer, or False, training runs its `max_epochs`.
     refit : bool
         Train again on all rows, the search part included, for the best number of epochs; the
-        recalibration stays the one found before.
+        recalibration stays the one found before. Where Ctrl-C or the callback ends either
+        training there is no second one, or it leaves the model of the first.
     warm_start : bool
-        `fit` goes on from the fitted network, with its edges and categories.
+        `fit` goes on from the fitted network, with its edges and categories: from its answers
+        as they are, so that a target of another scale is better learnt anew.
     calibrate : bool
         Give the mean probabilities the classes' shares in the rows learnt from, then refit
         slope and intercept of the logit on the search part; of several classes one slope, and
@@ -108,7 +113,8 @@ class Classifier(Learner):
     callback : callable or None
         Called once an epoch (of Newton's method, an iteration) with a dict of epoch,
         max_epochs, loss and validation_loss, None where there is none; training stops where
-        it returns True.
+        it returns True, as it does on Ctrl-C, with the best so far; ``history_.stopped`` and
+        ``history_.interrupted`` tell.
 
     Under 1,000 rows training is in double precision and every step sees all of them, so that
     a row of weight 2 is two rows.
@@ -239,6 +245,12 @@ class Classifier(Learner):
             # A class that a teacher never sees counts as half a row.
             share = np.where(share > 0, share, 0.5 / len(target))
             self.class_weight_ = 1 / (len(classes) * share)
+        least, most = float(self.class_weight_.min()), float(self.class_weight_.max())
+        if least < most / LARGEST_RATIO:
+            raise FarthingError(
+                f"class_weight must hold weights within a factor of {LARGEST_RATIO:g} of each "
+                f"other, got {least:g} to {most:g} by {self.class_weight!r}"
+            )
 
     def _columns(self, positive: np.ndarray) -> np.ndarray:
         """P(positive), (n,), as (n, 2) in the order of ``classes_``, of the same type."""
@@ -341,14 +353,17 @@ class Classifier(Learner):
             if self.callback is None:
                 return None
             epoch = {"epoch": iteration, "max_epochs": None}
-            return self.callback({**epoch, "loss": loss, "validation_loss": None}) is True
+            report = {**epoch, "loss": loss, "validation_loss": None}
+            history.stopped = asks_to_stop(self.callback(report))
+            return history.stopped
 
         l2 = NEWTON_L2 if self.l2 == "auto" else self.l2
         columns = model.encoder.positions(rows)
         solved = logistic_regression(columns, target.reshape(len(rows), -1), weight, l2, told)
         layer = model.layers[0]
-        layer.weight[:], layer.bias[:] = solved[:2]
-        history.best_epoch = history.epochs - 1
+        layer.weight[:], layer.bias[:] = solved.coefficients, solved.intercepts
+        history.interrupted = solved.interrupted
+        history.best_epoch = history.epochs - 1 if history.epochs else None
         return history
 
     def _install(self, model: Model, seed: int, table: Table) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "Coded",
     "as_float32",
     "as_numbers",
+    "check_text",
     "coded_objects",
     "holds_categories",
     "is_missing",
@@ -60,6 +61,25 @@ def is_missing(cell) -> bool:
     """
     differs = cell != cell  # of pandas.NA neither true nor false
     return cell is None or not isinstance(differs, (bool, np.bool_)) or bool(differs)
+
+
+def check_text(texts: Iterable[str], what: str, *, nul: bool) -> None:
+    """Raises ValueError for a text that a file cannot hold: with a lone surrogate, which UTF-8
+    does not have, or, unless nul, with the character NUL.
+
+    what: how the message begins, such as "y must be".
+
+    >>> check_text(["a", "b\\0"], "names must be", nul=False)
+    Traceback (most recent call last):
+    farthing._validate.FarthingError: names must be text without the character NUL, got 'b\\x00'
+    """
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise FarthingError(f"{what} text that UTF-8 can hold, got {text!r}") from None
+        if "\0" in text and not nul:
+            raise FarthingError(f"{what} text without the character NUL, got {text!r}")
 
 
 def as_numbers(values: np.ndarray, argument: str, where: str = "") -> np.ndarray:
@@ -130,6 +150,10 @@ def _arrow_cells(column) -> Cells | None:
 
 
 def _polars_cells(column) -> Cells | None:
+    if str(column.dtype) in ("Int128", "UInt128"):  # which numpy does not have
+        narrow = column.cast(int, strict=False)
+        fits = narrow.null_count() == column.null_count()
+        column = narrow if fits else column.cast(float)
     if column.dtype.is_integer() and column.null_count():
         missing = column.is_null().to_numpy()
         return Cells(column.fill_null(strategy="zero").to_numpy(), missing)

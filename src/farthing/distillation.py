@@ -54,14 +54,23 @@ def _ask(teacher, X) -> np.ndarray:
     elif hasattr(teacher, "predict"):
         answer = teacher.predict(X)
     else:
-        answer = teacher(X)
+        try:
+            answer = teacher(X)
+        except Exception as error:
+            if not hasattr(teacher, "forward"):
+                raise
+            raise TypeError(
+                f"teacher must take X as it was given, got {type(teacher).__name__}, a module of "
+                f"tensors, which failed ({error}); pass a function such as lambda X: "
+                "module(torch.as_tensor(X, dtype=torch.float32)).sigmoid()"
+            ) from error
     return _checked_answer(answer, row_count(X))
 
 
 def _given_answer(teacher, n: int) -> np.ndarray:
     """Predictions for n rows, given in place of a teacher."""
     try:
-        answer = np.asarray(teacher)
+        answer = _array(teacher)
         numbers = as_numbers(answer, "teacher") if answer.ndim else None
     except (ValueError, TypeError):
         numbers = None
@@ -73,8 +82,21 @@ def _given_answer(teacher, n: int) -> np.ndarray:
     return _checked_answer(numbers, n)
 
 
+def _array(answer) -> np.ndarray:
+    """`answer` as an array; a tensor of torch without its gradient, from where it is."""
+    try:
+        for method in ("detach", "cpu"):
+            if callable(getattr(answer, method, None)):
+                answer = getattr(answer, method)()
+        return np.asarray(answer)
+    except (TypeError, RuntimeError) as error:  # such as torch's, of a type that numpy lacks
+        raise TypeError(
+            f"teacher must give an array of numbers, got {type(answer).__name__}: {error}"
+        ) from error
+
+
 def _checked_answer(answer, n: int) -> np.ndarray:
-    answer = as_numbers(np.asarray(answer), "the teacher's answer").astype(np.float64)
+    answer = as_numbers(_array(answer), "the teacher's answer").astype(np.float64)
     if answer.ndim == 2 and answer.shape[1] == 1:
         answer = answer[:, 0]
     if answer.ndim not in (1, 2) or len(answer) != n:

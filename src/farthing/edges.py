@@ -6,12 +6,13 @@ import numpy as np
 
 from farthing.samples import distinct_values, quantiles
 
-__all__ = ["MOST_BINS", "candidate_edges", "data_edges", "representable"]
+__all__ = ["LEAST_WIDTH", "MOST_BINS", "candidate_edges", "data_edges", "representable"]
 
 # 127 x 258 is the largest prefix sum of 8-bit weights that the runtime's int16 holds.
 MOST_BINS = 258
-# Edges nearer than this cannot be kept: amax / width must be finite for every amax.
+# Edges nearer than the least width cannot be kept: amax / width must be finite for every amax.
 _LARGEST_AMAX = np.float32(255)
+LEAST_WIDTH = float(_LARGEST_AMAX / np.finfo(np.float32).max)
 # The share beyond the outermost quantile on either side: outliers do not stretch a bin.
 _TAIL = 0.001
 

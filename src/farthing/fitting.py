@@ -26,7 +26,14 @@ from farthing.tables import (
     learn_matrix,
 )
 from farthing.targets import Objective
-from farthing.training import SEARCH_MIN_ROWS, History, draw_seed, split_search, train
+from farthing.training import (
+    SEARCH_MIN_ROWS,
+    History,
+    asks_to_stop,
+    draw_seed,
+    split_search,
+    train,
+)
 
 __all__ = ["Learner"]
 
@@ -282,17 +289,31 @@ class Learner(Estimator):
         if calibrated and search_rows:
             refit = held_out.refit or own.calibration
             correction = self._rescale(refit, held_out.rows, held_out.known, held_out.weight)
-        fitted_rows = encode_first or len(lesson.rows)
-        if self.refit and search_rows and history.best_epoch is not None:
-            lesson = lesson.joined(held_out, self._label_strata(held_out.known))
-            model, _ = self._learn(lesson, None, warm, epochs=history.best_epoch + 1)
-            self._install(model, seed, table)
-            if calibrated:
-                self._balance(lesson)
-            model.rescale_output(*correction)
-            self._forget_scorer()
-        self.training_ = {"rows": fitted_rows, "search_rows": search_rows}
+        self.training_ = {"rows": encode_first or len(rows), "search_rows": search_rows}
+        ended = history.interrupted or history.stopped
+        if self.refit and search_rows and history.best_epoch is not None and not ended:
+            try:
+                self._learn_again(lesson, held_out, warm, correction)
+            except KeyboardInterrupt:  # also before the first step and after the last one
+                self._install(model, seed, table)
+                history.interrupted = True
         return self
+
+    def _learn_again(self, lesson: Lesson, held_out: HeldOut, warm, correction: tuple) -> None:
+        """Trains on the rows of `held_out` too, for the best number of epochs. Where that is cut
+        short the model stays the one there is, and ``history_`` says so."""
+        history, epochs = self.history_, self.history_.best_epoch + 1
+        lesson = lesson.joined(held_out, self._label_strata(held_out.known))
+        model, again = self._learn(lesson, None, warm, epochs=epochs)
+        history.interrupted = again.interrupted
+        if (again.interrupted or again.stopped) and (lesson.solved or again.epochs < epochs):
+            history.stopped = again.stopped
+            return
+        self._install(model, lesson.seed, lesson.table)
+        if self.calibrate and not lesson.solved:
+            self._balance(lesson)
+        model.rescale_output(*correction)
+        self._forget_scorer()
 
     def _rescale(self, refit: Callable, rows, target, weight) -> tuple:
         correction = refit(self._scorer().predict(rows), target, weight)
@@ -375,7 +396,7 @@ class Learner(Estimator):
 
         def told(report: dict) -> bool:
             asked = self.callback(report) if self.callback is not None else False
-            return asked is True or (epochs is not None and report["epoch"] >= epochs)
+            return asks_to_stop(asked) or (epochs is not None and report["epoch"] >= epochs)
 
         return told
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from farthing.columns import (
     Coded,
     as_float32,
     as_numbers,
+    check_text,
     coded_objects,
     holds_categories,
     table_categories,
@@ -27,7 +28,7 @@ from farthing.precision import (
 )
 from farthing.streams import is_stream, read_table, record_batches, stream_names
 
-__all__ = ["as_matrix", "check_text", "column_names", "learn_matrix", "row_count", "take_rows"]
+__all__ = ["as_matrix", "column_names", "learn_matrix", "row_count", "take_rows"]
 
 # Cells that are converted at a time: bounds memory beyond the result.
 _CELLS = 1 << 18
@@ -152,15 +153,6 @@ def learn_matrix(
     return matrix, table.names, kept
 
 
-def check_text(values: Sequence, what: str) -> None:
-    """Raises ValueError for text that UTF-8, and so a file, cannot hold: a lone surrogate."""
-    for value in values:
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise FarthingError(f"{what} must be text that UTF-8 can hold: {error}") from None
-
-
 def _open(X, argument: str) -> _Table:
     if hasattr(X, "toarray"):
         raise TypeError(f"{argument} must be dense, got a sparse matrix; use {argument}.toarray()")
@@ -199,7 +191,7 @@ class _Table:
             twice = next(name for name in names if names.count(name) > 1)
             raise FarthingError(f"{self.argument} must have distinct columns, got {twice!r} twice")
         if fitting:
-            check_text(names, f"the column names of {self.argument}")
+            check_text(names, f"the column names of {self.argument} must be", nul=False)
 
 
 class _Frame(_Table):

@@ -11,6 +11,7 @@ import numpy as np
 
 from farthing._validate import FarthingError
 from farthing.batchnorm import BatchNorm
+from farthing.edges import LEAST_WIDTH
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
 from farthing.layers import Dense
 from farthing.periodic import PeriodicEncoder
@@ -70,7 +71,11 @@ class Model:
         output_bias: where training starts.  Raises FarthingError where the encoder has no columns.
         """
         if encoder.width == 0:
-            raise FarthingError("X must have a column that varies, got constants and NaN only")
+            raise FarthingError(
+                f"X must have a column that varies by {LEAST_WIDTH:.1e} or more, which float32 "
+                "bins need, got smaller spreads, constants and NaN only; rescale X, or use "
+                "encoder=None"
+            )
         rng = np.random.Generator(np.random.PCG64(seed))
         sizes = [encoder.width, *hidden, n_outputs]
         layers = []

@@ -153,7 +153,9 @@ class Scorer(_core.CoreScorer):
         Two classes: `positive` where the score is at or above the decision threshold stored in
         the file, else the other class.  More classes: the one of the largest probability times
         its decision weight, which is 1 unless the file stores others; the first one of equals.
-        One row gives one label, a batch an array (rows,).
+        One row gives one label, a batch an array (rows,).  The labels equal those of the
+        estimator's `predict`; their dtype may differ: the file keeps numbers, texts and booleans,
+        so that labels of uint8 come back as int64.
         """
         score = self.predict(x)
         kind, classes = self._target["kind"], self._target.get("classes")

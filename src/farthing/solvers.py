@@ -7,6 +7,7 @@ coefficients; intercepts are free. Rows are read a block at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,51 +64,66 @@ def least_squares(
     return solution, float(level - centre @ solution)
 
 
+class LogisticFit(NamedTuple):
+    """Coefficients (outputs, k), intercepts (outputs,), the loss after every iteration, and
+    whether Ctrl-C ended them."""
+
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+    losses: list[float]
+    interrupted: bool
+
+
 def logistic_regression(
     X: np.ndarray,
     target: np.ndarray,
     weight: np.ndarray | None = None,
     l2: float = 0.0,
     told: Callable[[int, float], bool | None] | None = None,
-) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Coefficients (outputs, k), intercepts (outputs,) and the loss after every iteration.
+) -> LogisticFit:
+    """Coefficients, intercepts and the loss after every iteration.
 
     X: (n, k); target: (n, outputs), labels or probabilities: one output behind a sigmoid, or
     one a class behind a softmax; weight: (n,) >= 0 or None; told: called with the number of
     the iteration and its loss, and may answer True to stop there.  Newton's method with halved
     steps (iteratively reweighted least squares: McCullagh and Nelder, "Generalized Linear
     Models", 1989, 2.5; Böhning, "Multinomial logistic regression algorithm", 1992).  Separable
-    rows with l2=0 have no optimum: the coefficients are those after 100 iterations.
+    rows with l2=0 have no optimum: the coefficients are those after 100 iterations.  Ctrl-C leaves
+    those of the last iteration, zeros before the first.
 
     >>> X = np.array([[-1.0], [-1.0], [1.0], [1.0]])
-    >>> w, b, losses = logistic_regression(X, np.array([[0.0], [1.0], [1.0], [1.0]]), l2=0.1)
-    >>> bool(w[0, 0] > 0), bool(losses[-1] < np.log(2))
+    >>> solved = logistic_regression(X, np.array([[0.0], [1.0], [1.0], [1.0]]), l2=0.1)
+    >>> bool(solved.coefficients[0, 0] > 0), bool(solved.losses[-1] < np.log(2))
     (True, True)
     """
     X, target = np.asarray(X), np.asarray(target, np.float64)
     problem = _Logistic(X, target, _shares(weight, len(X)), l2)
     theta = np.zeros((target.shape[1], X.shape[1] + 1))
-    loss, gradient, curvature = problem.derivatives(theta)
     losses: list[float] = []
-    for iteration in range(_ITERATIONS):
-        damping = _DAMPING * max(np.trace(curvature) / len(curvature), 1e-300)
-        curvature[np.diag_indices_from(curvature)] += damping
-        step = np.linalg.solve(curvature, -gradient.ravel()).reshape(theta.shape)
-        factor, before = 1.0, loss
-        while not (loss := problem.loss(theta + factor * step)) <= before and factor > 1e-9:
-            factor /= 2
-        if loss <= before:
-            theta = theta + factor * step
-        losses.append(min(loss, before))
-        stop = told is not None and told(iteration + 1, losses[-1])
-        if stop or not loss < before:  # or nothing is left but rounding
-            break
+    interrupted = False
+    try:
         loss, gradient, curvature = problem.derivatives(theta)
-        if np.abs(gradient).max() <= _TOLERANCE:
-            break
+        for iteration in range(_ITERATIONS):
+            damping = _DAMPING * max(np.trace(curvature) / len(curvature), 1e-300)
+            curvature[np.diag_indices_from(curvature)] += damping
+            step = np.linalg.solve(curvature, -gradient.ravel()).reshape(theta.shape)
+            factor, before = 1.0, loss
+            while not (loss := problem.loss(theta + factor * step)) <= before and factor > 1e-9:
+                factor /= 2
+            if loss <= before:
+                theta = theta + factor * step
+            losses.append(min(loss, before))
+            stop = told is not None and told(iteration + 1, losses[-1])
+            if stop or not loss < before:  # or nothing is left but rounding
+                break
+            loss, gradient, curvature = problem.derivatives(theta)
+            if np.abs(gradient).max() <= _TOLERANCE:
+                break
+    except KeyboardInterrupt:
+        interrupted = True
     if problem.several:  # what all classes have in common changes no probability
         theta = theta - theta.mean(axis=0)
-    return theta[:, :-1], theta[:, -1], losses
+    return LogisticFit(theta[:, :-1], theta[:, -1], losses, interrupted)
 
 
 class _Logistic:

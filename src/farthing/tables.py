@@ -10,10 +10,9 @@ from numbers import Real
 import numpy as np
 
 from farthing._validate import FarthingError
-from farthing.columns import as_numbers, is_missing
+from farthing.columns import as_numbers, check_text, is_missing
 from farthing.frames import (
     as_matrix,
-    check_text,
     column_names,
     learn_matrix,
     row_count,
@@ -257,7 +256,11 @@ def as_labels(
             f"got dtype {y.dtype}"
         )
     found, index = np.unique(y, return_inverse=True)
-    check_text([label for label in found.tolist() if isinstance(label, str)], argument)
+    check_text(
+        [label for label in found.tolist() if isinstance(label, str)],
+        f"{argument} must be",
+        nul=True,
+    )
     if classes is None:
         return found, index
     position = {value: i for i, value in enumerate(classes.tolist())}

@@ -22,6 +22,7 @@ from farthing.splitting import SEARCH_MIN_ROWS, draw_seed, split_search
 __all__ = [
     "SEARCH_MIN_ROWS",
     "History",
+    "asks_to_stop",
     "draw_seed",
     "split_search",
     "train",
@@ -51,6 +52,15 @@ class History:
     def epochs(self) -> int:
         """Epochs that were run to the end."""
         return len(self.train_loss)
+
+
+def asks_to_stop(answer: object) -> bool:
+    """Whether the answer of a callback is True, numpy's own included.
+
+    >>> asks_to_stop(np.True_), asks_to_stop(1), asks_to_stop(None)
+    (True, False, False)
+    """
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 class _Best:
@@ -323,7 +333,7 @@ def train(
                     "loss": history.train_loss[-1],
                     "validation_loss": history.validation_loss[-1] if search else None,
                 }
-                if progress is not None and progress(report) is True:
+                if progress is not None and asks_to_stop(progress(report)):
                     history.stopped = True
                     break
                 if best is not None and epoch - best.epoch >= patience:
