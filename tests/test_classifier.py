@@ -5,7 +5,7 @@ import credit
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import softmax
+from scipy.special import logit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
@@ -205,12 +205,15 @@ def test_the_level_is_that_of_the_rows_learnt_from(weights, rows):
     assert off[0] < 0.01 and off[0] < off[1]
 
 
-def test_few_rows_without_class_weights_are_left_alone():
+def test_few_rows_are_given_their_level_alone():
     X, y = (values[:900] for values in credit.data())
     first, second = (
-        farthing.Classifier(calibrate=calibrate, **QUICK).fit(X, y) for calibrate in (True, False)
+        farthing.Classifier(calibrate=calibrate, **QUICK).fit(X, y).predict_proba(X)[:, 1]
+        for calibrate in (True, False)
     )
-    assert np.array_equal(first.predict_proba(X), second.predict_proba(X))
+    change = logit(first.astype(float)) - logit(second.astype(float))
+    np.testing.assert_allclose(change, change.mean(), atol=1e-4)
+    assert first.mean() == pytest.approx(y.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("weights", [{0: 1, 1: 8}, "balanced"])
@@ -233,7 +236,9 @@ def test_the_correction_is_exact_where_the_optimum_is():
     X, y = classes.data()
     X = StandardScaler().fit_transform(X)
     for target, weights in ((y, {0: 0.5, 1: 1, 2: 4}), ((y > 0) * 1, {0: 1, 1: 5})):
-        model = farthing.Classifier(class_weight=weights, l2=1e-3, **LINEAR).fit(X, target)
+        model = farthing.Classifier(class_weight=weights, l2=1e-3, calibrate=False, **LINEAR).fit(
+            X, target
+        )
         total = sum(weights[label] for label in target)
         theirs = LogisticRegression(class_weight=weights, C=1 / (1e-3 * total), tol=1e-10)
         theirs.fit(X, target)
@@ -426,3 +431,12 @@ def test_steps_follow_a_solved_model():
     np.testing.assert_allclose(
         small.predict_proba(X).mean(axis=0), model.predict_proba(X).mean(axis=0), atol=0.01
     )
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1, 1: 1000}])
+def test_newton_corrects_class_weights_back_to_the_share(class_weight):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(900, 4))
+    y = (rng.random(900) < 0.05 * np.exp(0.5 * X[:, 0])).astype(int)
+    model = farthing.Classifier((), encoder=None, class_weight=class_weight).fit(X, y)
+    assert model.predict_proba(X)[:, 1].mean() == pytest.approx(y.mean(), rel=1e-4)

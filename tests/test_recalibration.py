@@ -297,3 +297,26 @@ def test_fit_folds_it_into_the_last_layer():
     assert abs(intercept) > 0.01
     expected = expit(slope * logit(before) + intercept)
     np.testing.assert_allclose(calibrated.predict_proba(X)[:, 1], expected, atol=1e-5)
+
+
+def test_a_prior_keeps_few_rows_of_a_skewed_target_from_deciding_the_line():
+    rng = np.random.default_rng(0)
+    value = np.exp(rng.normal(size=400))
+    target = value * np.exp(2 * rng.normal(size=400) - 2)
+    target[np.argmax(value)] = 400.0
+    plain = refit_value(value, target)
+    slope, intercept = refit_value(value, target, prior_deviation=0.05)
+    assert plain[0] > 3 and abs(plain[1]) > 3
+    assert 1 < slope < 1.1 and abs(intercept) < 0.3
+    for factor, shift in ((1e6, 0.0), (1e-6, 1e3)):  # the same in any unit
+        scaled = refit_value(value * factor + shift, target * factor + shift, None, 0.05)
+        assert scaled[0] == pytest.approx(slope, rel=1e-6)
+
+
+def test_a_prior_gives_way_to_rows_that_agree():
+    value = np.linspace(-1, 1, 500)
+    noise = np.random.default_rng(0).normal(size=500) * 0.01
+    slope, intercept = refit_value(value, 1.5 * value + 0.2 + noise, prior_deviation=0.05)
+    assert slope == pytest.approx(1.5, abs=0.01) and intercept == pytest.approx(0.2, abs=0.01)
+    weight = np.repeat([1.0, 0.0], 250)
+    assert refit_value(value, np.r_[2 * value[:250], -value[250:]], weight, 0.05)[0] > 1.99

@@ -35,7 +35,7 @@ class Classifier(Learner):
     hidden : tuple of int
         Widths of the hidden layers; ``()`` is logistic regression, with
         ``encoder=None`` and up to 2,000 coefficients solved by Newton's method on all rows:
-        no search part, no early stopping, no calibration.
+        no search part, no early stopping; class weights are calibrated away, nothing else.
     encoder : "piecewise_linear", "periodic" or None
         How raw features enter (Gorishniy et al. 2022, "On embeddings for numerical
         features"): by the bins that they lie in; as sines and cosines of frequencies drawn at
@@ -101,7 +101,7 @@ class Classifier(Learner):
     calibrate : bool
         Give the mean probabilities the classes' shares in the rows learnt from, then refit
         slope and intercept of the logit on the search part; of several classes one slope, and
-        an intercept each. Without a search part only class weights call for the former.
+        an intercept each. Without a search part only the former.
     decision_threshold : float
         Of two classes `predict` says the positive one at or above this (class-weighted)
         probability; of more the most probable.

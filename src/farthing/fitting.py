@@ -282,8 +282,8 @@ class Learner(Estimator):
         self.history_ = history
         search_rows = len(held_out.rows)
         calibrated = self.calibrate and not lesson.solved
-        # Without a search part only counting by class calls for a new level.
-        if calibrated and (search_rows or self._counts_by_class()):
+        # What is solved for has its level, unless classes counted more than they are.
+        if calibrated or (self.calibrate and self._counts_by_class()):
             self._balance(lesson)
         correction = (1.0, 0.0)
         if calibrated and search_rows:
@@ -310,7 +310,7 @@ class Learner(Estimator):
             history.stopped = again.stopped
             return
         self._install(model, lesson.seed, lesson.table)
-        if self.calibrate and not lesson.solved:
+        if self.calibrate and (not lesson.solved or self._counts_by_class()):
             self._balance(lesson)
         model.rescale_output(*correction)
         self._forget_scorer()

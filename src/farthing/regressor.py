@@ -25,9 +25,9 @@ class Regressor(Learner):
     loss : "squared", "absolute", "huber", "quantile", "poisson" or "gamma"
         What the prediction is: the mean; the median; in between (Huber 1964); a quantile
         (Koenker & Bassett 1978); or the mean of a y >= 0 (Poisson) or > 0 (gamma) behind an
-        exponential, so that it is positive. `calibrate` refits slope and level on the search
-        part by the same loss; for "absolute", "huber" and "quantile" the level alone. Means
-        behind an exponential first get the mean of the rows learnt from.
+        exponential, so that it is positive. `calibrate` gives means ("squared", "poisson",
+        "gamma") the mean of the rows learnt from, then refits slope and level on the search part
+        by the same loss; for "absolute", "huber" and "quantile" the level alone.
     quantile : float in (0, 1)
         Of the loss of that name.
     huber_delta : float

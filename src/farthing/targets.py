@@ -191,12 +191,18 @@ class Values(Objective):
             return huber_location(values, self.delta * deviation, weight)
         return quantile(values, 0.5 if self.name == "absolute" else self.level, weight)
 
+    def balance(self, score, target, weight=None):
+        if self.name != "squared":
+            return 1.0, 0.0
+        left = np.asarray(target, np.float64).reshape(len(score), -1)[:, -1] - score
+        return 1.0, float(np.average(left, weights=weight))
+
     def calibration(self, score, known, weight=None):
-        """Least squares for "squared". For the others the location of what is left, slope 1:
-        theirs has no least-squares answer, and a tilted line fits the tail of a few search
-        rows before it fits the slope."""
+        """Least squares with a prior for "squared". For the others the location of what is left,
+        slope 1: theirs has no least-squares answer, and a tilted line fits the tail of a few
+        search rows before it fits the slope."""
         if self.name == "squared":
-            return refit_value(score, known, weight)
+            return refit_value(score, known, weight, prior_deviation=PRIOR_DEVIATION)
         if weight is not None and not np.any(weight):
             return 1.0, 0.0
         known = np.asarray(known, np.float64)
