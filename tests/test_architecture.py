@@ -15,8 +15,8 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "activations", "batchnorm", "columns", "embeddings", "metrics", "precision"}
-    | {"samples", "streams"},
+    {"_core", "activations", "batchnorm", "columns", "embeddings", "indices", "metrics"}
+    | {"precision", "samples", "streams"},
     {"categories", "edges", "grids", "standardizer"},
     {"frames"},
     {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"}

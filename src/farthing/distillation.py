@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import reprlib
 import warnings
-from numbers import Integral
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from farthing.augmentation import munge
 from farthing.base import Estimator
 from farthing.columns import as_numbers
 from farthing.estimators import Classifier, Regressor
+from farthing.indices import column_indices
 from farthing.lesson import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss
 from farthing.metrics import auc
@@ -175,7 +175,7 @@ class _Lesson:
 
 
 def _column_list(columns) -> list | None:
-    """The argument `columns` as a list of distinct names or indices."""
+    """The argument `columns` as a list of names or indices."""
     if columns is None:
         return None
     try:
@@ -184,14 +184,8 @@ def _column_list(columns) -> list | None:
         listed = None
     if listed is None:
         raise TypeError(f"columns must be a list of names or indices, got {columns!r}")
-    for column in listed:
-        if isinstance(column, (bool, np.bool_)) or not isinstance(column, (str, Integral)):
-            raise TypeError(f"columns must hold names or indices, got {column!r}")
     if not listed:
         raise FarthingError("columns must hold one name or index or more, got none")
-    if len(set(listed)) < len(listed):
-        twice = next(column for column in listed if listed.count(column) > 1)
-        raise FarthingError(f"columns must be distinct, got {twice!r} twice")
     return listed
 
 
@@ -200,28 +194,20 @@ def _select_columns(X, columns: list | None, argument: str = "X"):
     if columns is None:
         return X
     names = column_names(X)
-    if names is not None:
-        for column in columns:
-            if names.count(column) != 1:
-                raise FarthingError(
-                    f"{argument} must have one column {column!r}, as columns asks, "
-                    f"got {names.count(column)} among {list(names)}"
-                )
-        return X.select(columns) if hasattr(X, "select") else X[columns]
-    if isinstance(X, (list, tuple)):
-        if len({np.shape(row) for row in X}) != 1:
+    if names is None:
+        if isinstance(X, (list, tuple)):
+            if len({np.shape(row) for row in X}) != 1:
+                return X
+            X = np.array(X, dtype=object)  # text beside numbers stays apart from them
+        elif not hasattr(X, "iloc") and not isinstance(X, np.ndarray):
+            X = np.asarray(X)
+        if len(X.shape) != 2:
             return X
-        X = np.array(X, dtype=object)  # text beside numbers stays apart from them
-    elif not hasattr(X, "iloc") and not isinstance(X, np.ndarray):
-        X = np.asarray(X)
-    if len(X.shape) != 2:
-        return X
-    for column in columns:
-        if isinstance(column, str) or not 0 <= column < X.shape[1]:
-            raise FarthingError(
-                f"columns must be indices of {argument}, 0 to {X.shape[1] - 1}, got {column!r}"
-            )
-    return X.iloc[:, columns] if hasattr(X, "iloc") else X[:, columns]
+    width = X.shape[1] if names is None else len(names)
+    chosen = column_indices("columns", columns, names, width, table=argument)
+    if hasattr(X, "iloc"):
+        return X.iloc[:, chosen]
+    return X[:, chosen] if names is None else X.select([names[j] for j in chosen])
 
 
 def _places(X, columns: list | None, own) -> list[int]:
@@ -229,7 +215,9 @@ def _places(X, columns: list | None, own) -> list[int]:
     if columns is None:
         return list(own)
     names = column_names(X)
-    return [names.index(columns[j]) if isinstance(columns[j], str) else columns[j] for j in own]
+    width = np.shape(X)[1] if names is None else len(names)
+    chosen = column_indices("columns", columns, names, width)
+    return [chosen[j] for j in own]
 
 
 def _candidates(pupil: Estimator, teacher, X, columns: list | None, table: Table) -> dict | None:
@@ -368,7 +356,7 @@ def distill(
     hidden : tuple of int or None
         Short for the student's hidden layers.
     columns : list or None
-        Names (tables) or indices of what the student sees of X.
+        Names or 0-based indices of what the student sees of X.
     temperature : float in [0.05, 100]
         Softens both predictions by dividing logits; the loss is scaled by its square.
     alpha : float in [0, 1]
