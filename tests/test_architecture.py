@@ -21,7 +21,8 @@ GROUPS = [
     {"frames"},
     {"_info", "container", "encoding", "layers", "losses", "recalibration", "solvers", "tables"}
     | {"thresholds"},
-    {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling", "splitting"},
+    {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling"}
+    | {"selection", "splitting", "teachers"},
     {"export", "monotone", "parts", "penalties", "scorer"},
     {"targets", "training"},
     {"base", "kernels", "lesson"},

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import copy
-import reprlib
-import warnings
 
 import numpy as np
 
 from farthing._validate import FarthingError, check_fraction, check_integer, check_number
 from farthing.augmentation import munge
 from farthing.base import Estimator
-from farthing.columns import as_numbers
 from farthing.estimators import Classifier, Regressor
-from farthing.indices import column_indices
 from farthing.lesson import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss
-from farthing.metrics import auc
+from farthing.selection import column_list, column_places, select_columns
 from farthing.streams import is_stream, read_table
 from farthing.tables import (
     as_groups,
@@ -26,9 +22,15 @@ from farthing.tables import (
     as_probabilities,
     as_weights,
     at,
-    column_names,
-    row_count,
     take_rows,
+)
+from farthing.teachers import (
+    ask,
+    check_classes,
+    given_answer,
+    is_teacher,
+    named_classes,
+    warn_of_inversion,
 )
 from farthing.thresholds import teacher_thresholds
 from farthing.training import draw_seed
@@ -36,58 +38,6 @@ from farthing.training import draw_seed
 __all__ = ["distill"]
 
 DEFAULT_COPIES = 3
-
-
-def _ask(teacher, X) -> np.ndarray:
-    """A teacher's predictions on `X` in the user's container: probabilities by class,
-    float64 (n, classes), or values (n,)."""
-    if isinstance(teacher, (list, tuple)):
-        answers = [_ask(member, X) for member in teacher]
-        if len({answer.shape for answer in answers}) != 1:
-            raise FarthingError(
-                "teacher must be a list whose members answer in one shape, "
-                f"got {[answer.shape for answer in answers]}"
-            )
-        return np.mean(answers, axis=0)
-    if hasattr(teacher, "predict_proba"):
-        answer = teacher.predict_proba(X)
-    elif hasattr(teacher, "predict"):
-        answer = teacher.predict(X)
-    else:
-        answer = teacher(X)
-    return _checked_answer(answer, row_count(X))
-
-
-def _given_answer(teacher, n: int) -> np.ndarray:
-    """Predictions for n rows, given in place of a teacher."""
-    try:
-        answer = np.asarray(teacher)
-        numbers = as_numbers(answer, "teacher") if answer.ndim else None
-    except (ValueError, TypeError):
-        numbers = None
-    if numbers is None:
-        raise TypeError(
-            "teacher must have predict_proba or predict, or be a function of rows, a list of "
-            f"such teachers, or an array of predictions, got {reprlib.repr(teacher)}"
-        )
-    return _checked_answer(numbers, n)
-
-
-def _checked_answer(answer, n: int) -> np.ndarray:
-    answer = as_numbers(np.asarray(answer), "the teacher's answer").astype(np.float64)
-    if answer.ndim == 2 and answer.shape[1] == 1:
-        answer = answer[:, 0]
-    if answer.ndim not in (1, 2) or len(answer) != n:
-        raise FarthingError(
-            f"teacher must give one prediction for each of {n} rows, got shape {answer.shape}"
-        )
-    finite = np.isfinite(answer.reshape(n, -1)).all(axis=1)
-    if not finite.all():
-        raise FarthingError(
-            "teacher must give finite predictions, "
-            f"the one for row {int(np.argmin(finite))} is NaN or infinite"
-        )
-    return answer
 
 
 class _Lesson:
@@ -102,7 +52,7 @@ class _Lesson:
         self.alpha = 1.0 if y is None else alpha
         self.temperature = temperature
         if isinstance(pupil, Classifier):
-            named = _named_classes(teacher)
+            named = named_classes(teacher)
             if y is not None:
                 classes = as_labels(y, n)[0]
             elif named:
@@ -110,7 +60,7 @@ class _Lesson:
             else:
                 classes = np.arange(2 if answer.ndim == 1 else answer.shape[1])
             pupil._set_classes(classes)
-            _check_classes(named, classes.tolist())
+            check_classes(named, classes.tolist())
         elif temperature != 1:
             raise FarthingError(
                 "temperature must be 1 for a Regressor, it softens probabilities, "
@@ -174,52 +124,6 @@ class _Lesson:
         return HeldOut(rows, self.target(soft, known), known_or_said, weight, self.refit)
 
 
-def _column_list(columns) -> list | None:
-    """The argument `columns` as a list of names or indices."""
-    if columns is None:
-        return None
-    try:
-        listed = None if isinstance(columns, (str, bytes)) else list(columns)
-    except TypeError:
-        listed = None
-    if listed is None:
-        raise TypeError(f"columns must be a list of names or indices, got {columns!r}")
-    if not listed:
-        raise FarthingError("columns must hold one name or index or more, got none")
-    return listed
-
-
-def _select_columns(X, columns: list | None, argument: str = "X"):
-    """What the student sees of `X`; all of it where it is no table, for `as_matrix` to refuse."""
-    if columns is None:
-        return X
-    names = column_names(X)
-    if names is None:
-        if isinstance(X, (list, tuple)):
-            if len({np.shape(row) for row in X}) != 1:
-                return X
-            X = np.array(X, dtype=object)  # text beside numbers stays apart from them
-        elif not hasattr(X, "iloc") and not isinstance(X, np.ndarray):
-            X = np.asarray(X)
-        if len(X.shape) != 2:
-            return X
-    width = X.shape[1] if names is None else len(names)
-    chosen = column_indices("columns", columns, names, width, table=argument)
-    if hasattr(X, "iloc"):
-        return X.iloc[:, chosen]
-    return X[:, chosen] if names is None else X.select([names[j] for j in chosen])
-
-
-def _places(X, columns: list | None, own) -> list[int]:
-    """Where the student's columns `own`, indices, lie in `X`."""
-    if columns is None:
-        return list(own)
-    names = column_names(X)
-    width = np.shape(X)[1] if names is None else len(names)
-    chosen = column_indices("columns", columns, names, width)
-    return [chosen[j] for j in own]
-
-
 def _candidates(pupil: Estimator, teacher, X, columns: list | None, table: Table) -> dict | None:
     """The teacher's thresholds by the student's features, where the student asks for them."""
     if pupil.edges != "teacher":
@@ -253,55 +157,6 @@ def _unfitted(student, hidden, by_class: bool, y) -> Estimator:
     if hidden is not None:
         pupil.set_params(hidden=hidden)
     return pupil
-
-
-def _is_teacher(teacher) -> bool:
-    """Whether it can be asked about new rows; an array of predictions cannot."""
-    if isinstance(teacher, (list, tuple)):
-        return bool(teacher) and all(map(_is_teacher, teacher))
-    if isinstance(teacher, type):  # its methods ask for an instance
-        return False
-    return hasattr(teacher, "predict_proba") or hasattr(teacher, "predict") or callable(teacher)
-
-
-def _named_classes(teacher) -> list[list]:
-    """The classes of every teacher that names them, in the order of its probabilities."""
-    if isinstance(teacher, (list, tuple)):
-        return [named for member in teacher for named in _named_classes(member)]
-    named = getattr(teacher, "classes_", None)
-    return [] if named is None else [np.asarray(named).tolist()]
-
-
-def _check_classes(named: list[list], own: list) -> None:
-    """Raises where a teacher names classes in another order, or others, than the student's.
-
-    0, 1, ... pass: codes of the sorted labels, as many libraries ask for.
-    """
-    for classes in named:
-        if classes not in (own, list(range(len(own)))):
-            raise FarthingError(
-                f"teacher must predict the student's classes: it predicts {classes}, the "
-                f"student's are {own}; recode y, or pass a function that gives P(positive)"
-            )
-
-
-def _warn_of_inversion(pupil: Classifier, known: np.ndarray, soft: np.ndarray, weight) -> None:
-    """Warns where the teacher's probability of a class is the lower the truer the class."""
-    several = known.ndim == 2
-    for j in range(known.shape[1] if several else 1):
-        own, said = (known[:, j], soft[:, j]) if several else (known, soft)
-        counted = own if weight is None else own[weight > 0]
-        if counted.min() == counted.max():
-            continue
-        area = auc(own, said, weight)
-        if area < 0.5:
-            what = f"class {pupil.classes_.tolist()[j]!r}" if several else "y"
-            whose = "the classes in sorted order" if several else "the positive class"
-            warnings.warn(
-                f"the teacher ranks {what} worse than chance (AUC {area:.3f}): "
-                f"check that its probabilities are those of {whose}",
-                stacklevel=3,
-            )
 
 
 def _copies(augment, askable: bool) -> int:
@@ -381,18 +236,18 @@ def distill(
     """
     check_fraction(alpha=alpha)
     check_number(TEMPERATURES, temperature=temperature)
-    columns = _column_list(columns)
+    columns = column_list(columns)
     if is_stream(X):  # which can be read once, and the teacher reads it too
         X = read_table(X)
     reader = student if isinstance(student, Estimator) else Classifier()
-    table = reader._learn_table(_select_columns(X, columns), sample_weight)
+    table = reader._learn_table(select_columns(X, columns), sample_weight)
     matrix = table.rows
     n = len(matrix)
     weight = as_weights(sample_weight, n)
     groups = as_groups(groups, n)
-    askable = _is_teacher(teacher)
+    askable = is_teacher(teacher)
     copies = _copies(augment, askable)
-    answer = _ask(teacher, X) if askable else _given_answer(teacher, n)
+    answer = ask(teacher, X) if askable else given_answer(teacher, n)
     pupil = _unfitted(student, hidden, answer.ndim == 2, y)
     if random_state is not None:
         pupil.set_params(random_state=random_state)
@@ -407,7 +262,7 @@ def distill(
     if isinstance(pupil, Classifier):
         pupil._set_class_weight(soft if known is None else known, weight)
         if known is not None:
-            _warn_of_inversion(pupil, known, soft, weight)
+            warn_of_inversion(pupil.classes_.tolist(), known, soft, weight)
     if counted < n:  # rows of weight 0 count as absent
         rows = np.flatnonzero(weight)
         X, matrix, soft = take_rows(X, rows), matrix[rows], soft[rows]
@@ -420,9 +275,9 @@ def distill(
     else:
         fit = np.arange(counted)
         seen, *rest = as_part(validation, "validation")
-        part = (_select_columns(seen, columns, "validation"), *rest)
+        part = (select_columns(seen, columns, "validation"), *rest)
         given = pupil._held_out(part, table, argument="validation")
-        said = lesson.soft(_ask(teacher, seen)) if askable else given.known
+        said = lesson.soft(ask(teacher, seen)) if askable else given.known
         held_out = lesson.held_out(given.rows, said, given.known, given.weight)
     rows = [matrix[fit]]
     targets = [lesson.target(soft[fit], at(known, fit))]
@@ -433,13 +288,13 @@ def distill(
         matrix[fit],
         copies=copies,
         categorical=table.categories,
-        swapped=_places(X, columns, table.categories),
+        swapped=column_places(X, columns, table.categories),
         rng=rng,
     )
     for copied in mixed:
-        seen = _select_columns(copied, columns)
+        seen = select_columns(copied, columns)
         rows.append(as_matrix(seen, categories=table.categories)[0])
-        targets.append(lesson.target(lesson.soft(_ask(teacher, copied)), None))
+        targets.append(lesson.target(lesson.soft(ask(teacher, copied)), None))
     return pupil._fit_rows(
         np.concatenate(rows),
         np.concatenate(targets),
