@@ -4,6 +4,7 @@ import credit
 import lightgbm
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import farthing
@@ -218,6 +219,48 @@ def test_what_is_no_table_is_refused_before_the_teacher_is_asked(X, says, column
 
     with pytest.raises(ValueError, match=says):
         farthing.distill(never, X, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"hidden": (0,)}, "hidden"),
+        ({"student": "small"}, "student must be"),
+        ({"student": farthing.Classifier(n_bins=0)}, "n_bins must be"),
+        ({"student": farthing.Classifier(monotone_constraints={9: 1})}, "0 to 4, got 9"),
+        ({"student": farthing.Classifier(monotone_constraints={0: 2})}, "must be one of 1, -1, 0"),
+        ({"student": farthing.Classifier(class_weight={0: 1})}, "class_weight must name every"),
+        ({"student": farthing.Classifier(edges="teacher")}, "teacher must be a fitted LightGBM"),
+        ({"student": farthing.Regressor(), "temperature": 2.0}, "temperature must be 1"),
+        ({"student": farthing.Regressor(), "y": None, "temperature": 2.0}, "temperature must be 1"),
+        ({"student": farthing.Regressor(loss="gamma")}, "y must"),
+        ({"y": [0, 1]}, "y must have 3000"),
+        ({"student": farthing.Classifier(), "y": np.zeros(3000)}, "y must have"),
+        ({"validation": (np.zeros((2, 4)), [0, 1])}, "validation must have 5 features"),
+        ({"validation": (np.zeros((2, 5)), [0, 7])}, "validation must hold the classes"),
+    ],
+)
+def test_what_can_be_wrong_without_an_answer_is_refused_before_one(arguments, says):
+    def never(rows):
+        raise AssertionError("asked")
+
+    X, y = credit.data()
+    with pytest.raises((ValueError, TypeError), match=says):
+        farthing.distill(never, X, **{"y": y, **arguments})
+
+
+def test_a_stream_may_validate(teacher):
+    X, y = credit.data()
+    table = pa.table(dict(zip("abcde", X.T.copy(), strict=True)))
+
+    def asked(rows):
+        return teacher.predict_proba(np.column_stack([rows[name] for name in "abcde"]))
+
+    one, other = (
+        farthing.distill(asked, table, y, student=QUICK, augment=0, validation=(part, y[:500]))
+        for part in (table[:500], table[:500].to_reader())
+    )
+    assert one._bytes() == other._bytes()
 
 
 @pytest.mark.parametrize("missing", [None, pd.NA, float("nan")])

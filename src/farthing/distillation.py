@@ -46,34 +46,17 @@ class _Lesson:
     counted: how many rows have weight.
     """
 
-    def __init__(self, pupil: Estimator, teacher, answer, y, *, counted, alpha, temperature):
-        self.pupil = pupil
-        n = len(answer)
-        self.alpha = 1.0 if y is None else alpha
+    def __init__(self, pupil: Estimator, known, *, counted, alpha, temperature):
+        self.pupil, self.known = pupil, known
+        self.alpha = 1.0 if known is None else alpha
         self.temperature = temperature
-        if isinstance(pupil, Classifier):
-            named = named_classes(teacher)
-            if y is not None:
-                classes = as_labels(y, n)[0]
-            elif named:
-                classes = as_labels(named[0], len(named[0]), argument="teacher.classes_")[0]
-            else:
-                classes = np.arange(2 if answer.ndim == 1 else answer.shape[1])
-            pupil._set_classes(classes)
-            check_classes(named, classes.tolist())
-        elif temperature != 1:
-            raise FarthingError(
-                "temperature must be 1 for a Regressor, it softens probabilities, "
-                f"got {temperature!r}"
-            )
-        self.known = None if y is None else pupil._coded(y, n, "y")
         # Without the clip one certain answer of the teacher would weigh more than all others.
         self.margin = 0.5 / counted
         self.loss = None if temperature == 1 else DistillationLoss(self.alpha, temperature)
         own = pupil._objective()
         self.objective = own if own.linear else own.imitation(self.alpha)
         # Without y there is no median to recalibrate by, only values to meet.
-        self.refit = own.restoration if y is None and not own.linear else None
+        self.refit = own.restoration if known is None and not own.linear else None
 
     def soft(self, answer: np.ndarray) -> np.ndarray:
         """The teacher's probabilities as the student codes them, clipped, or its values (n,)."""
@@ -139,15 +122,14 @@ def _candidates(pupil: Estimator, teacher, X, columns: list | None, table: Table
 def _has_two_labels(y) -> bool:
     try:
         return len(np.unique(np.asarray(y))) == 2
-    except TypeError:  # no order among them: as labels, the row at fault gets named
+    except (TypeError, ValueError):  # no order among them: as labels, the row at fault gets named
         return True
 
 
-def _unfitted(student, hidden, by_class: bool, y) -> Estimator:
-    """A clone of `student`, or the default one."""
+def _unfitted(student, hidden, random_state) -> Estimator:
+    """A clone of `student`, or a Classifier, its parameters checked."""
     if student is None:
-        binary = by_class or (y is not None and _has_two_labels(y))
-        pupil = Classifier() if binary else Regressor()
+        pupil = Classifier()
     elif isinstance(student, Estimator):
         pupil = type(student)(**copy.deepcopy(student.get_params()))
     else:
@@ -156,7 +138,48 @@ def _unfitted(student, hidden, by_class: bool, y) -> Estimator:
         )
     if hidden is not None:
         pupil.set_params(hidden=hidden)
+    if random_state is not None:
+        pupil.set_params(random_state=random_state)
+    pupil._check_parameters()
     return pupil
+
+
+def _read_y(
+    pupil: Estimator, teacher, y, weight, n: int, temperature, answer=None
+) -> np.ndarray | None:
+    """y as the pupil codes it, None without. A Classifier learns its classes, those of y, of
+    the teacher, or 0, 1, ... as many as are in the answer, and with y how they count."""
+    if isinstance(pupil, Classifier):
+        named = named_classes(teacher)
+        if y is not None:
+            classes = as_labels(y, n)[0]
+        elif named:
+            classes = as_labels(named[0], len(named[0]), argument="teacher.classes_")[0]
+        else:
+            classes = np.arange(2 if answer.ndim == 1 else answer.shape[1])
+        pupil._set_classes(classes)
+        check_classes(named, classes.tolist())
+    elif temperature != 1:
+        raise FarthingError(
+            f"temperature must be 1 for a Regressor, it softens probabilities, got {temperature!r}"
+        )
+    if y is None:
+        return None
+    known = pupil._coded(y, n, "y")
+    if isinstance(pupil, Classifier):
+        pupil._set_class_weight(known, weight)
+    return known
+
+
+def _read_validation(pupil: Estimator, validation, columns, table: Table) -> tuple:
+    """What the teacher and what the student see of it; None and None without."""
+    if validation is None:
+        return None, None
+    seen, *rest = as_part(validation, "validation")
+    if is_stream(seen):
+        seen = read_table(seen)
+    part = (select_columns(seen, columns, "validation"), *rest)
+    return seen, pupil._held_out(part, table, argument="validation")
 
 
 def _copies(augment, askable: bool) -> int:
@@ -237,46 +260,53 @@ def distill(
     check_fraction(alpha=alpha)
     check_number(TEMPERATURES, temperature=temperature)
     columns = column_list(columns)
+    pupil = _unfitted(student, hidden, random_state)
     if is_stream(X):  # which can be read once, and the teacher reads it too
         X = read_table(X)
-    reader = student if isinstance(student, Estimator) else Classifier()
-    table = reader._learn_table(select_columns(X, columns), sample_weight)
+    table = pupil._learn_table(select_columns(X, columns), sample_weight)
     matrix = table.rows
     n = len(matrix)
     weight = as_weights(sample_weight, n)
     groups = as_groups(groups, n)
     askable = is_teacher(teacher)
     copies = _copies(augment, askable)
-    answer = ask(teacher, X) if askable else given_answer(teacher, n)
-    pupil = _unfitted(student, hidden, answer.ndim == 2, y)
-    if random_state is not None:
-        pupil.set_params(random_state=random_state)
-    pupil._check_parameters()
+    answer = None if askable else given_answer(teacher, n)
+    two_labels = y is not None and _has_two_labels(y)
+    # An answer may be dear: what can be wrong without it is looked at first.
+    decided = isinstance(pupil, Regressor) or (
+        y is not None and (student is not None or two_labels)
+    )
+    if decided:
+        known = _read_y(pupil, teacher, y, weight, n, temperature)
+        seen, given = _read_validation(pupil, validation, columns, table)
     candidates = _candidates(pupil, teacher, X, columns, table)
+    if askable:
+        answer = ask(teacher, X)
+    if not decided:
+        if student is None and answer.ndim == 1 and not two_labels:
+            pupil = _unfitted(Regressor(), hidden, random_state)
+        known = _read_y(pupil, teacher, y, weight, n, temperature, answer)
+        seen, given = _read_validation(pupil, validation, columns, table)
     seed = draw_seed(pupil.random_state)
     counted = n if weight is None else np.count_nonzero(weight)
-    lesson = _Lesson(
-        pupil, teacher, answer, y, counted=counted, alpha=alpha, temperature=temperature
-    )
-    soft, known = lesson.soft(answer), lesson.known
+    lesson = _Lesson(pupil, known, counted=counted, alpha=alpha, temperature=temperature)
+    soft = lesson.soft(answer)
     if isinstance(pupil, Classifier):
-        pupil._set_class_weight(soft if known is None else known, weight)
-        if known is not None:
+        if known is None:
+            pupil._set_class_weight(soft, weight)
+        else:
             warn_of_inversion(pupil.classes_.tolist(), known, soft, weight)
     if counted < n:  # rows of weight 0 count as absent
         rows = np.flatnonzero(weight)
         X, matrix, soft = take_rows(X, rows), matrix[rows], soft[rows]
         known, weight, groups = at(known, rows), weight[rows], at(groups, rows)
-    if validation is None:
+    if given is None:
         fit, search = pupil._split(counted, known, groups, weight, seed)
         held_out = lesson.held_out(
             matrix[search], soft[search], at(known, search), at(weight, search)
         )
     else:
         fit = np.arange(counted)
-        seen, *rest = as_part(validation, "validation")
-        part = (select_columns(seen, columns, "validation"), *rest)
-        given = pupil._held_out(part, table, argument="validation")
         said = lesson.soft(ask(teacher, seen)) if askable else given.known
         held_out = lesson.held_out(given.rows, said, given.known, given.weight)
     rows = [matrix[fit]]
@@ -292,8 +322,8 @@ def distill(
         rng=rng,
     )
     for copied in mixed:
-        seen = select_columns(copied, columns)
-        rows.append(as_matrix(seen, categories=table.categories)[0])
+        own = select_columns(copied, columns)
+        rows.append(as_matrix(own, categories=table.categories)[0])
         targets.append(lesson.target(lesson.soft(ask(teacher, copied)), None))
     return pupil._fit_rows(
         np.concatenate(rows),
