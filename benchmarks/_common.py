@@ -28,7 +28,12 @@ def arguments(doc: str, argv: list[str] | None, data=None, **more) -> argparse.N
 
 
 def over_credit_seeds(
-    doc: str, argv: list[str] | None, one_seed: Callable, *, steps: str = "quantize"
+    doc: str,
+    argv: list[str] | None,
+    one_seed: Callable,
+    *,
+    seeds: int = 10,
+    steps: str = "quantize",
 ) -> tuple[argparse.Namespace, list]:
     """The usual options of a benchmark on the credit data, and ``one_seed(table, seed)`` for
     every seed they ask for, given the fewer epochs of the `steps` where they ask for that."""
@@ -36,15 +41,15 @@ def over_credit_seeds(
         doc,
         argv,
         credit.DEFAULT_PATH,
-        seeds=(10, None),
+        seeds=(seeds, None),
         **{"first-seed": (0, "100 or more for tuning")},
         rows=(None, "only so many rows, for a quick look"),
         epochs=(None, f"of {steps}, for a quick look"),
     )
     table = credit.load(options.data).first(options.rows)
     training = {} if options.epochs is None else {"epochs": options.epochs}
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    return options, [one_seed(table, seed, **training) for seed in seeds]
+    chosen = range(options.first_seed, options.first_seed + options.seeds)
+    return options, [one_seed(table, seed, **training) for seed in chosen]
 
 
 def show(found, report: Callable[..., str], options: argparse.Namespace):

@@ -15,13 +15,14 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "activations", "batchnorm", "columns", "embeddings", "metrics", "precision"}
-    | {"routing", "samples", "streams"},
+    {"_core", "activations", "batchnorm", "columns", "embeddings", "indices", "metrics"}
+    | {"precision", "routing", "samples", "streams"},
     {"categories", "edges", "grids", "standardizer"},
     {"frames"},
     {"_info", "container", "encoding", "layers", "losses", "periodic", "recalibration"}
     | {"solvers", "tables", "thresholds"},
-    {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling", "splitting"},
+    {"augmentation", "backprop", "certificate", "model", "optimizer", "sampling"}
+    | {"selection", "splitting", "teachers"},
     {"export", "monotone", "parts", "penalties", "scorer"},
     {"targets", "training"},
     {"base", "kernels", "lesson"},

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import farthing
 from farthing.demo import data
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -191,6 +192,50 @@ def test_regression(capsys):
     names_of("regression")["main"]([*DATA, "--seeds", "2", "--rows", "2500", "--epochs", "1"])
     text = capsys.readouterr().out
     assert "64-32 int4 RMSE" in text and "relative RMSE changes by at most" in text
+
+
+def test_importance(capsys, monkeypatch):
+    importance = names_of("importance")
+    few = {name: importance["PENALTIES"][name] for name in ("none", "l1=1e-5", "l1=1e-4", "l2=2")}
+    monkeypatch.setitem(importance["main"].__globals__, "PENALTIES", few)
+    arguments = [*DATA, "--seeds", "2", "--rows", "1600", "--epochs", "1"]
+    found = importance["main"](arguments)
+    ways = [(row["pattern"], row["sparsity"], row["schedule"]) for row in found["prunings"]]
+    assert len(set(ways)) == 2 * 2 * 2
+    for row in found["prunings"]:
+        assert row["l1"]["standard_error"] > 0 and abs(row["l1"]["mean"]) < 0.3
+        single = row["pattern"] == "unstructured"
+        assert row["same"] == single
+        assert (row["correlation"]["mean"] == pytest.approx(1, abs=1e-9)) == single
+        assert (row["l2 - l1"]["mean"] == 0) >= single
+        if row["schedule"] == "at once":
+            assert (row["differ"]["mean"] > 0) <= (not single) and "random" in row
+    penalties = found["penalties"]
+    assert penalties["none"]["weights"]["mean"] == penalties["l2=2"]["weights"]["mean"] == 0
+    assert penalties["l1=1e-4"]["weights"]["mean"] > penalties["l1=1e-5"]["weights"]["mean"] > 0
+    text = capsys.readouterr().out
+    assert "both norms gave the same bytes in 4 of 4 ways" in text
+    assert all(name in text for name in few)
+
+
+def test_random_pruning_takes_as_many_groups_as_asked():
+    importance = names_of("importance")
+    X = np.random.default_rng(0).normal(size=(600, 3))
+    student = farthing.Classifier((10, 6), max_epochs=1, random_state=0).fit(X, X[:, 0] > 0)
+    sizes = [layer.weight.size for layer in student.model_.layers]
+    at_random, removed = importance["pruned_at_random"], importance["removed"]
+    small = at_random(student, "unstructured", 0.5, np.random.default_rng(1))
+    assert removed(student.model_, small.model_, "unstructured").sum() == round(sum(sizes) / 2)
+    small = at_random(student, "neuron", 0.5, np.random.default_rng(1))
+    assert sum(len(layer.bias) for layer in small.model_.layers[:-1]) == 8
+    gone = removed(student.model_, small.model_, "neuron")
+    # The neurons that are gone count as silent ones: so without their outgoing weights.
+    whole = student.model_.copy()
+    _, second, last = whole.layers
+    second.weight[:, gone[:10]] = 0
+    last.weight[:, gone[10:]] = 0
+    np.testing.assert_allclose(small.model_.forward(X), whole.forward(X), atol=1e-5)
+    assert gone.sum() == 8
 
 
 def test_large(capsys):

@@ -1,11 +1,15 @@
 """Thresholds read from real teachers, against what their predictions show."""
 
+import re
+
 import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from sklearn import ensemble, linear_model, tree
 
+import farthing
 from farthing.encoding import PiecewiseLinearEncoder
 from farthing.thresholds import teacher_thresholds
 
@@ -14,6 +18,7 @@ TREES = {
     "lightgbm": lambda: lightgbm.LGBMRegressor(
         n_estimators=5, num_leaves=6, min_child_samples=5, n_jobs=1, verbose=-1
     ),
+    "xgboost": lambda: xgboost.XGBRegressor(n_estimators=5, max_depth=3, n_jobs=1),
     "tree": lambda: tree.DecisionTreeRegressor(max_leaf_nodes=12, random_state=0),
     "forest": lambda: ensemble.RandomForestRegressor(4, max_leaf_nodes=6, random_state=0),
     "extra trees": lambda: ensemble.ExtraTreesRegressor(4, max_leaf_nodes=40, random_state=0),
@@ -69,6 +74,7 @@ def test_classifiers_of_several_classes(rng):
     labels = np.digitize(y, [1, 2.5])
     for teacher in (
         lightgbm.LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1),
+        xgboost.XGBClassifier(n_estimators=3, n_jobs=1),
         ensemble.GradientBoostingClassifier(n_estimators=3),
         ensemble.HistGradientBoostingClassifier(max_iter=3),
         ensemble.RandomForestClassifier(3),
@@ -110,6 +116,7 @@ def test_categories_are_left_out_and_do_not_move_the_others(rng):
     frame["late"] = frame["late"].astype(int).astype("category")
     for teacher in (
         lightgbm.LGBMRegressor(n_estimators=5, min_child_samples=5, n_jobs=1, verbose=-1),
+        xgboost.XGBRegressor(n_estimators=5, enable_categorical=True, n_jobs=1),
         ensemble.HistGradientBoostingRegressor(max_iter=5, categorical_features="from_dtype"),
     ):
         found = teacher_thresholds(teacher.fit(frame, y), NAMES)
@@ -128,6 +135,95 @@ def test_boosters_and_lists_of_teachers(rng):
     np.testing.assert_array_equal(booster[2][0], alone[0][0])
 
 
+def xgboost_table(booster):
+    """{feature name: (values, shares of the gain)}, from XGBoost's own table of its nodes."""
+    nodes = booster.trees_to_dataframe()
+    nodes = nodes[(nodes["Feature"] != "Leaf") & nodes["Split"].notna()]  # NaN: on categories
+    summed = nodes.groupby(["Feature", nodes["Split"].astype(np.float32)])["Gain"].sum()
+    summed /= summed.sum()
+    return {
+        name: (values.index.get_level_values(1).to_numpy(), values.to_numpy())
+        for name, values in summed.groupby(level=0)
+    }
+
+
+XGBOOST = {
+    "exact": {"tree_method": "exact", "gamma": 1.0},
+    "approx": {"tree_method": "approx"},
+    "hist": {"grow_policy": "lossguide", "max_leaves": 9, "max_depth": 0},
+    "dart": {"booster": "dart", "rate_drop": 0.5, "seed": 1},
+    "categories": {"enable_categorical": True, "max_cat_to_onehot": 1},
+    "codes": {"enable_categorical": True, "max_cat_to_onehot": 9},
+    "parallel": {"num_parallel_tree": 3, "subsample": 0.5},
+    "stopped": {"early_stopping_rounds": 1, "learning_rate": 1.0},
+}
+
+
+@pytest.mark.parametrize("kind", XGBOOST)
+def test_xgboost_splits_are_those_of_its_own_table(kind, rng):
+    X, y = data(rng)
+    y = y + 3 * (X[:, 3] == 2)
+    frame = pd.DataFrame(X, columns=NAMES)
+    if "enable_categorical" in XGBOOST[kind]:
+        frame["region"] = frame["region"].astype(int).astype("category")
+    teacher = xgboost.XGBRegressor(n_estimators=6, max_depth=3, n_jobs=1, verbosity=0)
+    teacher.set_params(**XGBOOST[kind])
+    held_out = {"eval_set": [(frame, rng.permutation(y))]} if kind == "stopped" else {}
+    booster = teacher.fit(frame, y, verbose=False, **held_out).get_booster()
+    used = booster
+    if kind == "stopped":
+        assert teacher.best_iteration + 1 < booster.num_boosted_rounds()
+        used = booster[: teacher.best_iteration + 1]
+    expected = xgboost_table(used)
+    found = teacher_thresholds(teacher, NAMES)
+    assert {NAMES[j] for j in found} == set(expected)
+    assert ("region" in expected) == ("enable_categorical" not in XGBOOST[kind])
+    for j, (values, gains) in found.items():
+        theirs, shares = expected[NAMES[j]]
+        np.testing.assert_array_equal(np.nextafter(values.astype(np.float32), np.inf), theirs)
+        np.testing.assert_allclose(gains, shares, rtol=1e-4)
+    whole = teacher_thresholds(booster, NAMES)  # a Booster answers with all of its trees
+    assert sum(len(values) for values, _ in whole.values()) == sum(
+        len(values) for values, _ in xgboost_table(booster).values()
+    )
+
+
+def test_xgboost_trees_of_several_outputs(rng):
+    X, y = data(rng)
+    teacher = xgboost.XGBRegressor(
+        n_estimators=3, max_depth=3, n_jobs=1, multi_strategy="multi_output_tree"
+    )
+    booster = teacher.fit(X, np.column_stack([y, -X[:, 2]])).get_booster()
+    splits = re.findall(r"\[f(\d)<([^\]]+)\]", "".join(booster.get_dump()))
+    assert len(splits) > 10
+    for j, (values, _) in teacher_thresholds(teacher, 4).items():
+        theirs = np.unique([float(at) for own, at in splits if own == str(j)]).astype(np.float32)
+        np.testing.assert_array_equal(np.nextafter(values.astype(np.float32), np.inf), theirs)
+
+
+def test_an_edge_of_xgboost_parts_the_rows_that_its_split_parts(rng):
+    X = rng.poisson(2.0, (300, 1)).astype(np.float64)
+    teacher = xgboost.XGBRegressor(n_estimators=1, max_depth=1).fit(X, X[:, 0] >= 2)
+    ((values, _),) = teacher_thresholds(teacher, 1).values()
+    (edge,) = values
+    at = np.float32(edge)
+    rows = np.array([[1], [at], [np.nextafter(at, np.float32(9))], [2]], np.float32)
+    answers = teacher.predict(rows)
+    assert answers[0] == answers[1] < answers[2] == answers[3]
+
+
+def test_students_take_edges_from_xgboost(rng):
+    X, y = data(rng, 1500)
+    frame = pd.DataFrame(X, columns=NAMES)
+    teacher = xgboost.XGBClassifier(n_estimators=10, n_jobs=1).fit(frame, y > 2)
+    student = farthing.Classifier((8,), edges="teacher", n_bins=8, max_epochs=2, random_state=0)
+    student = farthing.distill(teacher, frame, y > 2, student=student, columns=["age", "in come"])
+    found = teacher_thresholds(teacher, ["age", "in come"])
+    for j, edges in enumerate(student.model_.encoder.edges_):
+        assert len(edges) > 5
+        assert np.isin(edges[1:-1], found[j][0].astype(np.float32)).all()
+
+
 def test_a_teacher_that_never_splits_gives_nothing(rng):
     X, _ = data(rng)
     assert teacher_thresholds(tree.DecisionTreeRegressor().fit(X, np.ones(400)), 4) == {}
@@ -139,14 +235,20 @@ def test_a_teacher_that_never_splits_gives_nothing(rng):
         linear_model.LinearRegression(),
         ensemble.RandomForestRegressor(),
         lightgbm.LGBMRegressor(),
+        xgboost.XGBRegressor(),
+        xgboost.Booster(),
+        xgboost.XGBRegressor(n_estimators=2, booster="gblinear"),
         ensemble.BaggingRegressor(linear_model.LinearRegression(), n_estimators=2),
         lambda X: X[:, 0],
         np.zeros(3),
     ],
-    ids=["linear", "unfitted forest", "unfitted lightgbm", "bagging", "function", "array"],
+    ids=[
+        *("linear", "unfitted forest", "unfitted lightgbm", "unfitted xgboost"),
+        *("untrained booster", "linear xgboost", "bagging", "function", "array"),
+    ],
 )
 def test_other_teachers_are_refused(teacher, rng):
-    if isinstance(teacher, ensemble.BaggingRegressor):
+    if isinstance(teacher, ensemble.BaggingRegressor) or "gblinear" in str(teacher):
         teacher = teacher.fit(*data(rng))
     with pytest.raises(TypeError, match=r"teacher must be a fitted LightGBM .* a list of these"):
         teacher_thresholds(teacher, 4)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 
 from farthing._validate import FarthingError
 from farthing.columns import Cells, Coded, as_float32, as_numbers, check_text
+from farthing.indices import column_indices
 from farthing.precision import count_distinct
 
 __all__ = ["Lookup", "Vocabulary", "categories_by_index", "chosen_features"]
@@ -22,29 +23,6 @@ __all__ = ["Lookup", "Vocabulary", "categories_by_index", "chosen_features"]
 _NUMBERS = (Real, Decimal, np.bool_)
 # Sums of weights that are a little below `min_frequency` by rounding alone count.
 _MASS_TOLERANCE = 1e-9
-
-
-def _label(j: int, names: Sequence[str] | None) -> str:
-    return str(j) if names is None else repr(names[j])
-
-
-def _place(column, names: Sequence[str] | None, width: int, what: str) -> int:
-    """The index of the column that a name or an index means."""
-    if isinstance(column, bool) or not isinstance(column, (str, Integral)):
-        raise TypeError(f"{what} must hold names or indices of columns, got {column!r}")
-    if isinstance(column, str):
-        if names is None:
-            raise FarthingError(
-                f"{what} must hold indices where the columns have no names, got {column!r}"
-            )
-        if column not in names:
-            raise FarthingError(
-                f"{what} must hold names of columns, got {column!r}; there are {list(names)}"
-            )
-        return names.index(column)
-    if not 0 <= column < width:
-        raise FarthingError(f"{what} must hold indices from 0 to {width - 1}, got {column}")
-    return int(column)
 
 
 def chosen_features(
@@ -67,21 +45,16 @@ def chosen_features(
             f"{what} must be None, 'from_dtype' or a list of names or indices of columns, "
             f"got {categorical_features!r}"
         ) from None
-    places = [_place(column, names, width, what) for column in listed]
-    if len(set(places)) < len(places):
-        twice = next(j for j in places if places.count(j) > 1)
-        raise FarthingError(f"{what} must be distinct, got column {_label(twice, names)} twice")
-    return sorted(places)
+    return sorted(column_indices(what, listed, names, width))
 
 
 def categories_by_index(
     categories: Mapping | None, names: Sequence[str] | None, width: int
 ) -> dict[int, Sequence]:
     """Kept categories, given by names or indices of columns, by index."""
-    return {
-        _place(column, names, width, "categories"): kept
-        for column, kept in (categories or {}).items()
-    }
+    categories = categories or {}
+    found = column_indices("categories", categories, names, width)
+    return dict(zip(found, categories.values(), strict=True))
 
 
 def _used(column: Coded, where: str) -> tuple[Cells, None] | tuple[None, list]:

@@ -45,7 +45,7 @@ class Classifier(Learner):
         Most bins a feature, 1..258; columns of a feature where it is periodic.
     edges : "quantile" or "teacher"
         Where the bins end: at quantiles and frequent values of the rows, or, in `distill`, at
-        the thresholds of a teacher of trees.
+        the thresholds of a teacher of trees (LightGBM, XGBoost or scikit-learn).
     activation : "relu", "tanh", "gelu", "silu" or "sigmoid"
         Of the hidden layers.
     batch_norm, residual : bool

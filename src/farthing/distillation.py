@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import copy
-import reprlib
-import warnings
-from numbers import Integral
 
 import numpy as np
 
 from farthing._validate import FarthingError, check_fraction, check_integer, check_number
 from farthing.augmentation import munge
 from farthing.base import Estimator
-from farthing.columns import as_numbers
 from farthing.estimators import Classifier, Regressor
 from farthing.lesson import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss
-from farthing.metrics import auc
+from farthing.selection import column_list, column_places, select_columns
 from farthing.streams import is_stream, read_table
 from farthing.tables import (
     as_groups,
@@ -26,9 +22,15 @@ from farthing.tables import (
     as_probabilities,
     as_weights,
     at,
-    column_names,
-    row_count,
     take_rows,
+)
+from farthing.teachers import (
+    ask,
+    check_classes,
+    given_answer,
+    is_teacher,
+    named_classes,
+    warn_of_inversion,
 )
 from farthing.thresholds import teacher_thresholds
 from farthing.training import draw_seed
@@ -38,114 +40,23 @@ __all__ = ["distill"]
 DEFAULT_COPIES = 3
 
 
-def _ask(teacher, X) -> np.ndarray:
-    """A teacher's predictions on `X` in the user's container: probabilities by class,
-    float64 (n, classes), or values (n,)."""
-    if isinstance(teacher, (list, tuple)):
-        answers = [_ask(member, X) for member in teacher]
-        if len({answer.shape for answer in answers}) != 1:
-            raise FarthingError(
-                "teacher must be a list whose members answer in one shape, "
-                f"got {[answer.shape for answer in answers]}"
-            )
-        return np.mean(answers, axis=0)
-    if hasattr(teacher, "predict_proba"):
-        answer = teacher.predict_proba(X)
-    elif hasattr(teacher, "predict"):
-        answer = teacher.predict(X)
-    else:
-        try:
-            answer = teacher(X)
-        except Exception as error:
-            if not hasattr(teacher, "forward"):
-                raise
-            raise TypeError(
-                f"teacher must take X as it was given, got {type(teacher).__name__}, a module of "
-                f"tensors, which failed ({error}); pass a function such as lambda X: "
-                "module(torch.as_tensor(X, dtype=torch.float32)).sigmoid()"
-            ) from error
-    return _checked_answer(answer, row_count(X))
-
-
-def _given_answer(teacher, n: int) -> np.ndarray:
-    """Predictions for n rows, given in place of a teacher."""
-    try:
-        answer = _array(teacher)
-        numbers = as_numbers(answer, "teacher") if answer.ndim else None
-    except (ValueError, TypeError):
-        numbers = None
-    if numbers is None:
-        raise TypeError(
-            "teacher must have predict_proba or predict, or be a function of rows, a list of "
-            f"such teachers, or an array of predictions, got {reprlib.repr(teacher)}"
-        )
-    return _checked_answer(numbers, n)
-
-
-def _array(answer) -> np.ndarray:
-    """`answer` as an array; a tensor of torch without its gradient, from where it is."""
-    try:
-        for method in ("detach", "cpu"):
-            if callable(getattr(answer, method, None)):
-                answer = getattr(answer, method)()
-        return np.asarray(answer)
-    except (TypeError, RuntimeError) as error:  # such as torch's, of a type that numpy lacks
-        raise TypeError(
-            f"teacher must give an array of numbers, got {type(answer).__name__}: {error}"
-        ) from error
-
-
-def _checked_answer(answer, n: int) -> np.ndarray:
-    answer = as_numbers(_array(answer), "the teacher's answer").astype(np.float64)
-    if answer.ndim == 2 and answer.shape[1] == 1:
-        answer = answer[:, 0]
-    if answer.ndim not in (1, 2) or len(answer) != n:
-        raise FarthingError(
-            f"teacher must give one prediction for each of {n} rows, got shape {answer.shape}"
-        )
-    finite = np.isfinite(answer.reshape(n, -1)).all(axis=1)
-    if not finite.all():
-        raise FarthingError(
-            "teacher must give finite predictions, "
-            f"the one for row {int(np.argmin(finite))} is NaN or infinite"
-        )
-    return answer
-
-
 class _Lesson:
     """What the student is to learn: the teacher's answers and y, on the student's scale.
 
     counted: how many rows have weight.
     """
 
-    def __init__(self, pupil: Estimator, teacher, answer, y, *, counted, alpha, temperature):
-        self.pupil = pupil
-        n = len(answer)
-        self.alpha = 1.0 if y is None else alpha
+    def __init__(self, pupil: Estimator, known, *, counted, alpha, temperature):
+        self.pupil, self.known = pupil, known
+        self.alpha = 1.0 if known is None else alpha
         self.temperature = temperature
-        if isinstance(pupil, Classifier):
-            named = _named_classes(teacher)
-            if y is not None:
-                classes = as_labels(y, n)[0]
-            elif named:
-                classes = as_labels(named[0], len(named[0]), argument="teacher.classes_")[0]
-            else:
-                classes = np.arange(2 if answer.ndim == 1 else answer.shape[1])
-            pupil._set_classes(classes)
-            _check_classes(named, classes.tolist())
-        elif temperature != 1:
-            raise FarthingError(
-                "temperature must be 1 for a Regressor, it softens probabilities, "
-                f"got {temperature!r}"
-            )
-        self.known = None if y is None else pupil._coded(y, n, "y")
         # Without the clip one certain answer of the teacher would weigh more than all others.
         self.margin = 0.5 / counted
         self.loss = None if temperature == 1 else DistillationLoss(self.alpha, temperature)
         own = pupil._objective()
         self.objective = own if own.linear else own.imitation(self.alpha)
         # Without y there is no median to recalibrate by, only values to meet.
-        self.refit = own.restoration if y is None and not own.linear else None
+        self.refit = own.restoration if known is None and not own.linear else None
 
     def soft(self, answer: np.ndarray) -> np.ndarray:
         """The teacher's probabilities as the student codes them, clipped, or its values (n,)."""
@@ -197,64 +108,6 @@ class _Lesson:
         return HeldOut(rows, self.target(soft, known), known_or_said, weight, self.refit)
 
 
-def _column_list(columns) -> list | None:
-    """The argument `columns` as a list of distinct names or indices."""
-    if columns is None:
-        return None
-    try:
-        listed = None if isinstance(columns, (str, bytes)) else list(columns)
-    except TypeError:
-        listed = None
-    if listed is None:
-        raise TypeError(f"columns must be a list of names or indices, got {columns!r}")
-    for column in listed:
-        if isinstance(column, (bool, np.bool_)) or not isinstance(column, (str, Integral)):
-            raise TypeError(f"columns must hold names or indices, got {column!r}")
-    if not listed:
-        raise FarthingError("columns must hold one name or index or more, got none")
-    if len(set(listed)) < len(listed):
-        twice = next(column for column in listed if listed.count(column) > 1)
-        raise FarthingError(f"columns must be distinct, got {twice!r} twice")
-    return listed
-
-
-def _select_columns(X, columns: list | None, argument: str = "X"):
-    """What the student sees of `X`; all of it where it is no table, for `as_matrix` to refuse."""
-    if columns is None:
-        return X
-    names = column_names(X)
-    if names is not None:
-        for column in columns:
-            if names.count(column) != 1:
-                raise FarthingError(
-                    f"{argument} must have one column {column!r}, as columns asks, "
-                    f"got {names.count(column)} among {list(names)}"
-                )
-        return X.select(columns) if hasattr(X, "select") else X[columns]
-    if isinstance(X, (list, tuple)):
-        if len({np.shape(row) for row in X}) != 1:
-            return X
-        X = np.array(X, dtype=object)  # text beside numbers stays apart from them
-    elif not hasattr(X, "iloc") and not isinstance(X, np.ndarray):
-        X = np.asarray(X)
-    if len(X.shape) != 2:
-        return X
-    for column in columns:
-        if isinstance(column, str) or not 0 <= column < X.shape[1]:
-            raise FarthingError(
-                f"columns must be indices of {argument}, 0 to {X.shape[1] - 1}, got {column!r}"
-            )
-    return X.iloc[:, columns] if hasattr(X, "iloc") else X[:, columns]
-
-
-def _places(X, columns: list | None, own) -> list[int]:
-    """Where the student's columns `own`, indices, lie in `X`."""
-    if columns is None:
-        return list(own)
-    names = column_names(X)
-    return [names.index(columns[j]) if isinstance(columns[j], str) else columns[j] for j in own]
-
-
 def _candidates(pupil: Estimator, teacher, X, columns: list | None, table: Table) -> dict | None:
     """The teacher's thresholds by the student's features, where the student asks for them."""
     if pupil.edges != "teacher":
@@ -270,15 +123,14 @@ def _candidates(pupil: Estimator, teacher, X, columns: list | None, table: Table
 def _has_two_labels(y) -> bool:
     try:
         return len(np.unique(np.asarray(y))) == 2
-    except TypeError:  # no order among them: as labels, the row at fault gets named
+    except (TypeError, ValueError):  # no order among them: as labels, the row at fault gets named
         return True
 
 
-def _unfitted(student, hidden, by_class: bool, y) -> Estimator:
-    """A clone of `student`, or the default one."""
+def _unfitted(student, hidden, random_state) -> Estimator:
+    """A clone of `student`, or a Classifier, its parameters checked."""
     if student is None:
-        binary = by_class or (y is not None and _has_two_labels(y))
-        pupil = Classifier() if binary else Regressor()
+        pupil = Classifier()
     elif isinstance(student, Estimator):
         pupil = type(student)(**copy.deepcopy(student.get_params()))
     else:
@@ -287,56 +139,48 @@ def _unfitted(student, hidden, by_class: bool, y) -> Estimator:
         )
     if hidden is not None:
         pupil.set_params(hidden=hidden)
+    if random_state is not None:
+        pupil.set_params(random_state=random_state)
+    pupil._check_parameters()
     return pupil
 
 
-def _is_teacher(teacher) -> bool:
-    """Whether it can be asked about new rows; an array of predictions cannot."""
-    if isinstance(teacher, (list, tuple)):
-        return bool(teacher) and all(map(_is_teacher, teacher))
-    if isinstance(teacher, type):  # its methods ask for an instance
-        return False
-    return hasattr(teacher, "predict_proba") or hasattr(teacher, "predict") or callable(teacher)
+def _read_y(
+    pupil: Estimator, teacher, y, weight, n: int, temperature, answer=None
+) -> np.ndarray | None:
+    """y as the pupil codes it, None without. A Classifier learns its classes, those of y, of
+    the teacher, or 0, 1, ... as many as are in the answer, and with y how they count."""
+    if isinstance(pupil, Classifier):
+        named = named_classes(teacher)
+        if y is not None:
+            classes = as_labels(y, n)[0]
+        elif named:
+            classes = as_labels(named[0], len(named[0]), argument="teacher.classes_")[0]
+        else:
+            classes = np.arange(2 if answer.ndim == 1 else answer.shape[1])
+        pupil._set_classes(classes)
+        check_classes(named, classes.tolist())
+    elif temperature != 1:
+        raise FarthingError(
+            f"temperature must be 1 for a Regressor, it softens probabilities, got {temperature!r}"
+        )
+    if y is None:
+        return None
+    known = pupil._coded(y, n, "y")
+    if isinstance(pupil, Classifier):
+        pupil._set_class_weight(known, weight)
+    return known
 
 
-def _named_classes(teacher) -> list[list]:
-    """The classes of every teacher that names them, in the order of its probabilities."""
-    if isinstance(teacher, (list, tuple)):
-        return [named for member in teacher for named in _named_classes(member)]
-    named = getattr(teacher, "classes_", None)
-    return [] if named is None else [np.asarray(named).tolist()]
-
-
-def _check_classes(named: list[list], own: list) -> None:
-    """Raises where a teacher names classes in another order, or others, than the student's.
-
-    0, 1, ... pass: codes of the sorted labels, as many libraries ask for.
-    """
-    for classes in named:
-        if classes not in (own, list(range(len(own)))):
-            raise FarthingError(
-                f"teacher must predict the student's classes: it predicts {classes}, the "
-                f"student's are {own}; recode y, or pass a function that gives P(positive)"
-            )
-
-
-def _warn_of_inversion(pupil: Classifier, known: np.ndarray, soft: np.ndarray, weight) -> None:
-    """Warns where the teacher's probability of a class is the lower the truer the class."""
-    several = known.ndim == 2
-    for j in range(known.shape[1] if several else 1):
-        own, said = (known[:, j], soft[:, j]) if several else (known, soft)
-        counted = own if weight is None else own[weight > 0]
-        if counted.min() == counted.max():
-            continue
-        area = auc(own, said, weight)
-        if area < 0.5:
-            what = f"class {pupil.classes_.tolist()[j]!r}" if several else "y"
-            whose = "the classes in sorted order" if several else "the positive class"
-            warnings.warn(
-                f"the teacher ranks {what} worse than chance (AUC {area:.3f}): "
-                f"check that its probabilities are those of {whose}",
-                stacklevel=3,
-            )
+def _read_validation(pupil: Estimator, validation, columns, table: Table) -> tuple:
+    """What the teacher and what the student see of it; None and None without."""
+    if validation is None:
+        return None, None
+    seen, *rest = as_part(validation, "validation")
+    if is_stream(seen):
+        seen = read_table(seen)
+    part = (select_columns(seen, columns, "validation"), *rest)
+    return seen, pupil._held_out(part, table, argument="validation")
 
 
 def _copies(augment, askable: bool) -> int:
@@ -392,7 +236,7 @@ def distill(
     hidden : tuple of int or None
         Short for the student's hidden layers.
     columns : list or None
-        Names (tables) or indices of what the student sees of X.
+        Names or 0-based indices of what the student sees of X.
     temperature : float in [0.05, 100]
         Softens both predictions by dividing logits; the loss is scaled by its square.
     alpha : float in [0, 1]
@@ -417,48 +261,55 @@ def distill(
     """
     check_fraction(alpha=alpha)
     check_number(TEMPERATURES, temperature=temperature)
-    columns = _column_list(columns)
+    columns = column_list(columns)
+    pupil = _unfitted(student, hidden, random_state)
     if is_stream(X):  # which can be read once, and the teacher reads it too
         X = read_table(X)
-    reader = student if isinstance(student, Estimator) else Classifier()
-    table = reader._learn_table(_select_columns(X, columns), sample_weight)
+    table = pupil._learn_table(select_columns(X, columns), sample_weight)
     matrix = table.rows
     n = len(matrix)
     weight = as_weights(sample_weight, n)
     groups = as_groups(groups, n)
-    askable = _is_teacher(teacher)
+    askable = is_teacher(teacher)
     copies = _copies(augment, askable)
-    answer = _ask(teacher, X) if askable else _given_answer(teacher, n)
-    pupil = _unfitted(student, hidden, answer.ndim == 2, y)
-    if random_state is not None:
-        pupil.set_params(random_state=random_state)
-    pupil._check_parameters()
+    answer = None if askable else given_answer(teacher, n)
+    two_labels = y is not None and _has_two_labels(y)
+    # An answer may be dear: what can be wrong without it is looked at first.
+    decided = isinstance(pupil, Regressor) or (
+        y is not None and (student is not None or two_labels)
+    )
+    if decided:
+        known = _read_y(pupil, teacher, y, weight, n, temperature)
+        seen, given = _read_validation(pupil, validation, columns, table)
     candidates = _candidates(pupil, teacher, X, columns, table)
+    if askable:
+        answer = ask(teacher, X)
+    if not decided:
+        if student is None and answer.ndim == 1 and not two_labels:
+            pupil = _unfitted(Regressor(), hidden, random_state)
+        known = _read_y(pupil, teacher, y, weight, n, temperature, answer)
+        seen, given = _read_validation(pupil, validation, columns, table)
     seed = draw_seed(pupil.random_state)
     counted = n if weight is None else np.count_nonzero(weight)
-    lesson = _Lesson(
-        pupil, teacher, answer, y, counted=counted, alpha=alpha, temperature=temperature
-    )
-    soft, known = lesson.soft(answer), lesson.known
+    lesson = _Lesson(pupil, known, counted=counted, alpha=alpha, temperature=temperature)
+    soft = lesson.soft(answer)
     if isinstance(pupil, Classifier):
-        pupil._set_class_weight(soft if known is None else known, weight)
-        if known is not None:
-            _warn_of_inversion(pupil, known, soft, weight)
+        if known is None:
+            pupil._set_class_weight(soft, weight)
+        else:
+            warn_of_inversion(pupil.classes_.tolist(), known, soft, weight)
     if counted < n:  # rows of weight 0 count as absent
         rows = np.flatnonzero(weight)
         X, matrix, soft = take_rows(X, rows), matrix[rows], soft[rows]
         known, weight, groups = at(known, rows), weight[rows], at(groups, rows)
-    if validation is None:
+    if given is None:
         fit, search = pupil._split(counted, known, groups, weight, seed)
         held_out = lesson.held_out(
             matrix[search], soft[search], at(known, search), at(weight, search)
         )
     else:
         fit = np.arange(counted)
-        seen, *rest = as_part(validation, "validation")
-        part = (_select_columns(seen, columns, "validation"), *rest)
-        given = pupil._held_out(part, table, argument="validation")
-        said = lesson.soft(_ask(teacher, seen)) if askable else given.known
+        said = lesson.soft(ask(teacher, seen)) if askable else given.known
         held_out = lesson.held_out(given.rows, said, given.known, given.weight)
     rows = [matrix[fit]]
     targets = [lesson.target(soft[fit], at(known, fit))]
@@ -469,13 +320,13 @@ def distill(
         matrix[fit],
         copies=copies,
         categorical=table.categories,
-        swapped=_places(X, columns, table.categories),
+        swapped=column_places(X, columns, table.categories),
         rng=rng,
     )
     for copied in mixed:
-        seen = _select_columns(copied, columns)
-        rows.append(as_matrix(seen, categories=table.categories)[0])
-        targets.append(lesson.target(lesson.soft(_ask(teacher, copied)), None))
+        own = select_columns(copied, columns)
+        rows.append(as_matrix(own, categories=table.categories)[0])
+        targets.append(lesson.target(lesson.soft(ask(teacher, copied)), None))
     return pupil._fit_rows(
         np.concatenate(rows),
         np.concatenate(targets),

@@ -12,11 +12,11 @@ bounded (`Dense.bound`), which tanh and sigmoid are by themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 
 import numpy as np
 
 from farthing._validate import FarthingError, check_choice
+from farthing.indices import column_indices
 from farthing.model import Model
 from farthing.periodic import PeriodicEncoder
 
@@ -58,11 +58,9 @@ def resolve_constraints(
             f"got {constraints!r}"
         )
     directions: dict[int, int] = {}
-    for column, direction in constraints.items():
-        index = _feature(column, n_features, names)
+    indices = column_indices(ARGUMENT, constraints, names, n_features)
+    for index, (column, direction) in zip(indices, constraints.items(), strict=True):
         check_choice((1, -1, 0), **{f"{ARGUMENT}[{column!r}]": direction})
-        if index in directions:
-            raise FarthingError(f"{ARGUMENT} must name a column once, got {column!r} twice")
         if direction and index in categorical:
             raise FarthingError(
                 f"{ARGUMENT}[{column!r}] must be 0 or absent: the column is categorical, and its "
@@ -70,25 +68,6 @@ def resolve_constraints(
             )
         directions[index] = int(direction)
     return {index: direction for index, direction in sorted(directions.items()) if direction}
-
-
-def _feature(column: object, n_features: int, names: Sequence[str] | None) -> int:
-    if isinstance(column, str):
-        if names is None:
-            raise FarthingError(
-                f"{ARGUMENT} must use indices, 0 to {n_features - 1}, where the columns of X have "
-                f"no names, got {column!r}"
-            )
-        if column not in names:
-            raise FarthingError(f"{ARGUMENT} must name columns of X, {list(names)}, got {column!r}")
-        return list(names).index(column)
-    if isinstance(column, (bool, np.bool_)) or not isinstance(column, Integral):
-        raise TypeError(f"{ARGUMENT} must have column names or indices as keys, got {column!r}")
-    if not 0 <= column < n_features:
-        raise FarthingError(
-            f"{ARGUMENT} must have indices from 0 to {n_features - 1}, got {column!r}"
-        )
-    return int(column)
 
 
 def constrain(model: Model, directions: Mapping[int, int], rows, seed: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,8 +14,9 @@ from farthing._validate import FarthingError, check_integer
 __all__ = ["teacher_thresholds"]
 
 _ALLOWED = (
-    "a fitted LightGBM Booster, LGBMClassifier or LGBMRegressor, a scikit-learn decision tree, "
-    "random forest, extra trees, gradient boosting or HistGradientBoosting, or a list of these"
+    "a fitted LightGBM Booster, LGBMClassifier or LGBMRegressor, an XGBoost Booster, "
+    "XGBClassifier or XGBRegressor of trees, a scikit-learn decision tree, random forest, extra "
+    "trees, gradient boosting or HistGradientBoosting, or a list of these"
 )
 
 
@@ -38,6 +40,44 @@ def _lightgbm_splits(booster) -> _Splits:
             found.append((node["split_feature"], node["threshold"], node["split_gain"]))
     feature, threshold, gain = np.array(found, np.float64).reshape(-1, 3).T
     return _Splits(feature.astype(np.intp), threshold, gain)
+
+
+def _xgboost_booster(teacher):
+    """The XGBoost Booster that a teacher is or has; None for any other teacher."""
+    try:
+        booster = teacher.get_booster() if hasattr(teacher, "get_booster") else teacher
+    except AttributeError:  # such as scikit-learn's NotFittedError
+        return None
+    known = hasattr(booster, "save_raw") and hasattr(booster, "num_features")
+    return booster if known else None
+
+
+def _xgboost_trees(booster) -> list[dict] | None:
+    """Trees of XGBoost's documented JSON format; None for a linear model."""
+    try:
+        saved = booster.save_raw("json")
+    except ValueError:  # XGBoostError, of a Booster that was never trained
+        return None
+    model = json.loads(saved)["learner"]["gradient_booster"]
+    return model.get("gbtree", model)["model"].get("trees")  # of DART under "gbtree"
+
+
+def _xgboost_splits(teacher, booster) -> _Splits | None:
+    columns = ("split_indices", "split_conditions", "loss_changes", "left_children", "split_type")
+    trees = _xgboost_trees(booster)
+    stopped = getattr(teacher, "best_iteration", None)
+    if trees and stopped is not None and teacher is not booster:
+        trees = _xgboost_trees(booster[: stopped + 1])  # of these alone it predicts
+    if not trees or not trees[0].keys() >= set(columns):
+        return None
+    feature, threshold, gain, left, kind = (
+        np.concatenate([np.asarray(tree[column], np.float64) for tree in trees])
+        for column in columns
+    )
+    split = (left >= 0) & (kind == 0)  # 1 asks for categories
+    # Of float32 x, "x < t" is "x <= t" for the next t below.
+    below = np.nextafter(threshold[split].astype(np.float32), np.float32(-np.inf))
+    return _Splits(feature[split].astype(np.intp), below.astype(np.float64), gain[split])
 
 
 def _tree_splits(tree) -> _Splits:
@@ -65,6 +105,9 @@ def _splits(teacher) -> _Splits | None:
     booster = getattr(teacher, "booster_", teacher)
     if callable(getattr(booster, "dump_model", None)) and hasattr(booster, "feature_name"):
         return _lightgbm_splits(booster)
+    booster = _xgboost_booster(teacher)
+    if booster is not None:
+        return _xgboost_splits(teacher, booster)
     if hasattr(teacher, "_predictors") and hasattr(teacher, "is_categorical_"):
         return _histogram_splits(teacher)
     if hasattr(teacher, "tree_"):
@@ -85,6 +128,9 @@ def _names(teacher) -> list[str] | None:
     if callable(getattr(booster, "feature_name", None)):
         names = list(booster.feature_name())
         return None if names == [f"Column_{i}" for i in range(len(names))] else names
+    booster = _xgboost_booster(teacher)
+    if booster is not None:
+        return booster.feature_names
     names = getattr(teacher, "feature_names_in_", None)
     return None if names is None else list(names)
 
@@ -93,6 +139,9 @@ def _width(teacher) -> int:
     booster = getattr(teacher, "booster_", teacher)
     if callable(getattr(booster, "num_feature", None)):
         return booster.num_feature()
+    booster = _xgboost_booster(teacher)
+    if booster is not None:
+        return booster.num_features()
     return int(teacher.n_features_in_)
 
 
@@ -134,13 +183,14 @@ def teacher_thresholds(
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """The thresholds at which a teacher of trees splits each of the student's features.
 
-    teacher: a fitted LightGBM or scikit-learn model of trees, or a list of such; it is only
-    read. features: the student's columns, as names in order, or their number where they are
-    the teacher's. Columns are matched by name where both have names, else by place. Gives
-    {feature index: (values, gains)} of the features it splits on as numbers: distinct sorted
-    values, float64, and the total gain of the splits at each, in shares of the teacher's
-    whole gain. For ``PiecewiseLinearEncoder(candidates=...)``. Raises TypeError for another
-    teacher, ValueError where the columns cannot be matched.
+    teacher: a fitted LightGBM, XGBoost or scikit-learn model of trees, or a list of such; it
+    is only read. features: the student's columns, as names in order, or their number where
+    they are the teacher's. Columns are matched by name where both have names, else by place.
+    Gives {feature index: (values, gains)} of the features it splits on as numbers: distinct
+    sorted values, float64, the largest that go left, and the total gain of the splits at each,
+    in shares of the teacher's gain from all such splits. For
+    ``PiecewiseLinearEncoder(candidates=...)``. Raises TypeError for another teacher,
+    ValueError where the columns cannot be matched.
 
     >>> from sklearn.tree import DecisionTreeRegressor
     >>> tree = DecisionTreeRegressor(max_depth=1).fit([[0, 1], [0, 3], [0, 9]], [5, 5, 7])
