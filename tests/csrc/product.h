@@ -76,11 +76,6 @@ static layer layer_pruned(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint
     return l;
 }
 
-static layer layer_new(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint32_t bits,
-                       int32_t weight_max, uint32_t group, uint32_t amax, int extreme) {
-    return layer_pruned(seed, m, n, k, bits, weight_max, group, amax, extreme, 0);
-}
-
 static void layer_free(layer *l) {
     free(l->weights);
     free(l->scales);
