@@ -222,6 +222,7 @@ static void test_matmul_notices_one_large_value(void) {
 /* The largest legal sum of a column, and one more; and the largest runs exactly. */
 static void check_bound(uint32_t amax, int sign, uint32_t bits, uint32_t group,
                         const guarded *area) {
+    if (isa_skips()) return;
     const int64_t bound = INT32_MAX / amax;
     const int64_t most = bits == 4 ? 7 : 127, scale = group ? 63 : 1;
     const uint32_t k = (uint32_t)(bound / (most * scale)) + 300;
@@ -330,6 +331,7 @@ static void test_certified_depth(void) {
     uint64_t seed = 3;
     long seen[5] = {0};
     for (int round = 0; round < 20000; round++) {
+        if (isa_skips()) continue;
         int8_t weights[3 * 50];
         const uint32_t k = 1 + random_below(&seed, 50), n = 1 + random_below(&seed, 3);
         const uint32_t amax = random_below(&seed, 2) ? 127 : 255;
@@ -341,7 +343,7 @@ static void test_certified_depth(void) {
         CHECK(ft_certified_depth(weights, n, k, amax) == want, "n=%u k=%u amax=%u", n, k, amax);
     }
     for (int depth = 0; depth <= 4; depth++)
-        if (depth != 3) CHECK(seen[depth] > 0, "depth %d never occurred", depth);
+        if (depth != 3 && case_every == 1) CHECK(seen[depth] > 0, "depth %d never occurred", depth);
     for (int sign = -1; sign <= 1; sign += 2) { /* 258 and 259, 128 and 129 in a lane */
         int8_t weights[16] = {0};
         weights[0] = weights[4] = (int8_t)(127 * sign);
