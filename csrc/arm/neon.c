@@ -25,7 +25,7 @@ const ft_isa ft_isa_neon = {
     .name = "neon",
     .needs = FT_CPU_NEON,
     .gemm = {.run = gemm, .mr = NEON_MR, .nr = NR, .kr = 4, .pad = 8, .nibbles = 1, .column = 1},
-    .blocks = {.run = gemm_blocks, .narrowest = 8, .cost = {0.3f, 0.6f, 1.1f}},
+    .blocks = {.run = gemm_blocks, .narrowest = 8, .cost = {0.3f, 0.55f, 1.05f}},
     .gemm_f32 = {.run = gemm_f32, .nr = NR},
     .find_infinity = find_infinity,
     .scale = scale,
