@@ -8,13 +8,19 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(shell find csrc -name '*.[ch]') \
 	$(wildcard src/farthing/*.pyx src/farthing/*.pxi src/farthing/*.h)
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test test-isa lint wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/farthing demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# Every instruction set on emulated CPUs: installs compilers and emulators, by apt and pip.
+test-isa: $(VENV)/.test
+	bash tests/isa/install.sh
+	$(BIN)/python -m pip install --quiet --group isa
+	FARTHING_ISA=full $(BIN)/python -m pytest tests/test_isa.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

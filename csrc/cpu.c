@@ -38,6 +38,23 @@ static uint64_t measure(void) {
         features |= FT_CPU_AVX_VNNI;
     return features;
 }
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+static uint64_t measure(void) {
+    const unsigned long has = getauxval(AT_HWCAP);
+    return (has & HWCAP_ASIMD ? FT_CPU_NEON : 0) | (has & HWCAP_ASIMDDP ? FT_CPU_NEON_DOTPROD : 0);
+}
+#elif defined(__aarch64__)
+/* Part of the architecture; the extension where the compiler takes it for granted. */
+static uint64_t measure(void) {
+#if defined(__ARM_FEATURE_DOTPROD)
+    return FT_CPU_NEON | FT_CPU_NEON_DOTPROD;
+#else
+    return FT_CPU_NEON;
+#endif
+}
 #else
 static uint64_t measure(void) { return 0; }
 #endif

@@ -9,6 +9,8 @@ enum {
     FT_CPU_AVX_VNNI = 1u << 1,    /* with VEX encoding */
     FT_CPU_AVX512_VNNI = 1u << 2, /* AVX512 F, BW, VL and VNNI, zmm state saved by the OS */
     FT_CPU_SLOWS_FOR_512 = 1u << 3, /* lowers its clock for 512-bit multiplications */
+    FT_CPU_NEON = 1u << 4,
+    FT_CPU_NEON_DOTPROD = 1u << 5,
 };
 
 /* Bits of the above; measured once. */

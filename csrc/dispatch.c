@@ -13,6 +13,9 @@ static const ft_isa *const compiled[] = {
     &ft_isa_avx512_vnni,
     &ft_isa_avx_vnni,
     &ft_isa_avx2,
+#elif defined(FT_HAS_NEON)
+    &ft_isa_neon_dotprod,
+    &ft_isa_neon,
 #endif
     &ft_isa_scalar,
 };

@@ -290,6 +290,9 @@ typedef struct ft_isa {
 extern const ft_isa ft_isa_scalar;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const ft_isa ft_isa_avx2, ft_isa_avx_vnni, ft_isa_avx512_vnni;
+#elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(__ARM_BIG_ENDIAN)
+#define FT_HAS_NEON 1 /* the layouts are those of little-endian lanes */
+extern const ft_isa ft_isa_neon, ft_isa_neon_dotprod;
 #endif
 
 #endif

@@ -123,7 +123,7 @@ def test_kernels_include_only_their_contract():
 
 
 def test_only_the_table_and_the_kernels_name_instruction_sets():
-    names = re.compile(r"\bft_isa_(avx2|avx_vnni|avx512_vnni|neon_dotprod)\b")
+    names = re.compile(r"\bft_isa_(avx2|avx_vnni|avx512_vnni|neon|neon_dotprod)\b")
     for path in C_FILES:
         if path.parent.name == "csrc" and path.name not in {"dispatch.c", "kernels.h"}:
             assert not names.search(path.read_text()), path

@@ -44,27 +44,26 @@ static inline uint32_t random_below(uint64_t *state, uint32_t bound) {
     return (uint32_t)(random_bits(state) % bound);
 }
 
-/* An area that ends exactly at a page nobody may touch: one byte too far is a fault. */
+/* An area between two pages nobody may touch: one byte too far is a fault. */
 typedef struct guarded {
     char *map;
-    size_t room, mapped; /* usable bytes, bytes in all */
+    size_t room, page; /* usable bytes from map on; of each page around them */
 } guarded;
 
 static inline guarded guarded_map(size_t room) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t body = (room + page - 1) / page * page;
-    guarded g = {NULL, body, body + page};
-    g.map = mmap(NULL, g.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (g.map == MAP_FAILED || mprotect(g.map + body, page, PROT_NONE)) {
+    char *all = mmap(NULL, body + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED || mprotect(all + page, body, PROT_READ | PROT_WRITE)) {
         perror("guarded_map");
         exit(2);
     }
-    return g;
+    return (guarded){all + page, body, page};
 }
 
 /* The last `size` bytes before the guard page. */
 static inline void *guarded_end(const guarded *g, size_t size) { return g->map + g->room - size; }
 
-static inline void guarded_unmap(guarded *g) { munmap(g->map, g->mapped); }
+static inline void guarded_unmap(guarded *g) { munmap(g->map - g->page, g->room + 2 * g->page); }
 
 #endif

@@ -1,8 +1,7 @@
 /* Which ISA runs, and that a wrong one would be noticed. */
-#include "check.h"
+#include "isas.h"
 
 #include "cpu.h"
-#include "dispatch.h"
 #include "selftest.h"
 
 static void test_names(void) {
@@ -17,8 +16,7 @@ static void test_names(void) {
 
 static void test_every_entry_is_filled(void) {
     for (uint32_t i = 0; i < ft_isa_count(); i++) {
-        CHECK(ft_isa_force(ft_isa_name(i)) == 0, "%s", ft_isa_name(i));
-        const ft_isa *isa = ft_isa_current();
+        const ft_isa *isa = isa_force(i);
         CHECK(!strcmp(isa->name, ft_isa_name(i)), "%s, not %s", isa->name, ft_isa_name(i));
         CHECK(isa->gemm.run && isa->gemm_f32.run, "%s", isa->name);
         CHECK(isa->find_infinity && isa->scale && isa->encode && isa->encode_f32, "%s", isa->name);
@@ -77,8 +75,7 @@ static void wrong_encode_f32(const ft_encoded *w, ft_store store, const float *x
 
 static void test_selftest(void) {
     for (uint32_t i = 0; i < ft_isa_count(); i++) {
-        ft_isa_force(ft_isa_name(i));
-        right = ft_isa_current();
+        right = isa_force(i);
         CHECK(ft_selftest(right) == 1, "%s", right->name);
         ft_isa broken[] = {*right, *right, *right, *right, *right, *right, *right};
         broken[0].gemm.run = wrong_gemm;
@@ -94,9 +91,10 @@ static void test_selftest(void) {
     ft_isa_force(NULL);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    isa_start(argc, argv);
     test_names();
     test_every_entry_is_filled();
     test_selftest();
-    return check_report();
+    return isa_report();
 }

@@ -258,6 +258,18 @@ static void test_environment(void) {
             CHECK((after | 0x3F) == (registers[r] | 0x3F), "MXCSR %04x became %04x", registers[r],
                   after);
         }
+#elif defined(__aarch64__)
+        /* Flush to zero, default NaN, and the rounding modes. */
+        static const uint64_t registers[] = {0, 1u << 24, 1u << 25, 3u << 24, 7u << 22};
+        for (size_t r = 0; r < sizeof registers / sizeof *registers; r++) {
+            uint64_t after;
+            __asm__ __volatile__("msr fpcr, %0" : : "r"(registers[r]));
+            check_environment(&net, x, expected, "flushing");
+            __asm__ __volatile__("mrs %0, fpcr" : "=r"(after));
+            __asm__ __volatile__("msr fpcr, %0" : : "r"((uint64_t)0));
+            CHECK(after == registers[r], "FPCR %llx became %llx", (unsigned long long)registers[r],
+                  (unsigned long long)after);
+        }
 #endif
         free(x);
         network_free(&net);

@@ -1,0 +1,3 @@
+"""bochs.py runs by itself, with a library preloaded."""
+
+collect_ignore = ["bochs.py"]
