@@ -45,12 +45,21 @@ void ft_look_up(const uint8_t *table, size_t n, uint8_t *y) {
     for (size_t i = 0; i < n; i++) y[i] = table[y[i]];
 }
 
-void ft_bound_f32(const float *bound, size_t n, float *y) {
-    for (size_t i = 0; i < n; i++) y[i] = y[i] < bound[i] ? y[i] : bound[i];
+/* Values that compilers take at once where they may. */
+#define BLOCK 16
+
+void ft_bound_f32(const float *restrict bound, size_t n, float *restrict y) {
+    size_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK)
+        for (size_t j = i; j < i + BLOCK; j++) y[j] = y[j] < bound[j] ? y[j] : bound[j];
+    for (; i < n; i++) y[i] = y[i] < bound[i] ? y[i] : bound[i];
 }
 
-void ft_bound_u8(const uint8_t *bound, size_t n, uint8_t *y) {
-    for (size_t i = 0; i < n; i++) y[i] = y[i] < bound[i] ? y[i] : bound[i];
+void ft_bound_u8(const uint8_t *restrict bound, size_t n, uint8_t *restrict y) {
+    size_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK)
+        for (size_t j = i; j < i + BLOCK; j++) y[j] = y[j] < bound[j] ? y[j] : bound[j];
+    for (; i < n; i++) y[i] = y[i] < bound[i] ? y[i] : bound[i];
 }
 
 void ft_add_u8(const float *r, uint32_t amax, size_t n, const uint8_t *x, uint8_t *y) {

@@ -21,8 +21,8 @@ float ft_silu(float x);
 void ft_look_up(const uint8_t *table, size_t n, uint8_t *y);
 
 /* y = the smaller of y and its own bound */
-void ft_bound_f32(const float *bound, size_t n, float *y);
-void ft_bound_u8(const uint8_t *bound, size_t n, uint8_t *y);
+void ft_bound_f32(const float *restrict bound, size_t n, float *restrict y);
+void ft_bound_u8(const uint8_t *restrict bound, size_t n, uint8_t *restrict y);
 
 /* y = sat(rne((y * r[0] + x * r[1]) + r[2])) in 0..amax, each operation in float32 */
 void ft_add_u8(const float *r, uint32_t amax, size_t n, const uint8_t *x, uint8_t *y);
