@@ -26,6 +26,7 @@ GROUPS = [
     {"export", "monotone", "parts", "penalties", "scorer"},
     {"targets", "training"},
     {"base", "kernels", "lesson"},
+    {"few_rows"},
     {"fitting"},
     {"classifier", "regressor"},
     {"estimators"},

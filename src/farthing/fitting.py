@@ -11,6 +11,7 @@ from farthing.activations import ACTIVATIONS
 from farthing.base import Estimator
 from farthing.edges import MOST_BINS
 from farthing.encoding import PiecewiseLinearEncoder, Standardizer
+from farthing.few_rows import SHARES, chosen_share
 from farthing.lesson import HeldOut, Lesson, Table
 from farthing.model import Model
 from farthing.monotone import constrain, resolve_constraints
@@ -47,10 +48,9 @@ MOST_NEURONS = 1 << 20
 # Where early stopping is asked for, ten rows to stop by are better than none.
 EARLY_STOPPING_MIN_ROWS = 100
 # Weight decay where a network is trained, and where it has few rows, which it would else learn
-# by heart, with the share of the features that a step then leaves out. Found on German credit,
-# on samples of 800 rows of the credit defaults and on three synthetic sets.
+# by heart. Found on German credit, on samples of 800 rows of the credit defaults and on
+# synthetic sets.
 AUTO_L2, FEW_ROWS_L2 = 0.2, 4.0
-FEW_ROWS_FEATURE_DROPOUT = 0.3
 
 
 class Learner(Estimator):
@@ -349,6 +349,7 @@ class Learner(Estimator):
             self._shift_prior(model, -1)
             return model, history
         objective, fitted = lesson.objective, warm is not None
+        recipe = self._recipe(lesson, warm)
         with objective.scaled(model, target, weight, fitted=fitted) as scaled:
             if not fitted:
                 directions = self._directions(lesson.table, rows.shape[1])
@@ -373,20 +374,27 @@ class Learner(Estimator):
                 patience=self.patience,
                 seed=lesson.seed,
                 progress=self._progress(epochs),
-                **self._recipe(len(rows)),
+                **recipe,
             )
         _settle(model)
         self._shift_prior(model, -1)
         return model, history
 
-    def _recipe(self, n: int) -> dict:
+    def _recipe(self, lesson: Lesson, warm: Model | None) -> dict:
         """The arguments of `train` that depend on how many rows there are."""
-        few = n < SEARCH_MIN_ROWS
-        decay, left_out = (FEW_ROWS_L2, FEW_ROWS_FEATURE_DROPOUT) if few else (AUTO_L2, 0.0)
+        few = len(lesson.rows) < SEARCH_MIN_ROWS
+        left_out = self.feature_dropout
+        if left_out == "auto" and not few:
+            left_out = 0.0
+        elif left_out == "auto":
+            # Rows that a teacher has labelled, and a network that has learnt, are another matter.
+            alone = lesson.encode_first is None and lesson.loss is None and warm is None
+            left_out = chosen_share(self, lesson) if alone else SHARES[0]
+        decay = FEW_ROWS_L2 if few else AUTO_L2
         return {
             "full_batch": few,
             "weight_decay": decay if self.l2 == "auto" else self.l2,
-            "feature_dropout": left_out if self.feature_dropout == "auto" else self.feature_dropout,
+            "feature_dropout": left_out,
         }
 
     def _progress(self, epochs: int | None) -> Callable[[dict], bool] | None:
