@@ -32,8 +32,9 @@ COMPILE_ARGS += ["-O0", "-g"] if DEBUG else ["-g0", "-fno-asynchronous-unwind-ta
 CORE_ARGS = COMPILE_ARGS if DEBUG else [*COMPILE_ARGS, "-O2"]
 # Cython's code, half of the extension, runs once a call, what opens a file once a model.
 BINDING_ARGS = COMPILE_ARGS if DEBUG else [*COMPILE_ARGS, "-Os"]
-FAST = {"activation", "avx2", "avx512_vnni", "avx_vnni", "blocks", "convert", "gemm", "link", "model"}
-FAST |= {"neon", "neon_dotprod", "periodic", "prune", "rice", "run", "scalar", "table", "workspace"}
+FAST = {"activation", "avx2", "avx512_vnni", "avx_vnni", "blocks", "convert", "gemm", "link"}
+FAST |= {"lists", "model", "neon", "neon_dotprod", "periodic", "prune", "quantize", "rice", "run"}
+FAST |= {"scalar", "table", "workspace"}
 LINK_ARGS = ["-Wl,-s"] if LINUX and not DEBUG else []
 
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CYTHON_USE_TYPE_SPECS", "1")]

@@ -33,11 +33,17 @@ typedef struct isa_list {
 static void fill(ft_isa *isa, const ft_isa *next) {
     if (!isa->gemm.run) isa->gemm = next->gemm;
     if (!isa->blocks.run) isa->blocks = next->blocks;
+    if (!isa->lists.run) isa->lists = next->lists;
     if (!isa->gemm_f32.run) isa->gemm_f32 = next->gemm_f32;
     if (!isa->find_infinity) isa->find_infinity = next->find_infinity;
     if (!isa->scale) isa->scale = next->scale;
     if (!isa->encode) isa->encode = next->encode;
     if (!isa->encode_f32) isa->encode_f32 = next->encode_f32;
+    if (!isa->range) isa->range = next->range;
+    if (!isa->quantize) isa->quantize = next->quantize;
+    if (!isa->dequantize) isa->dequantize = next->dequantize;
+    if (!isa->join_nibbles) isa->join_nibbles = next->join_nibbles;
+    if (!isa->split_nibbles) isa->split_nibbles = next->split_nibbles;
 }
 
 static void note_removed(isa_list *list, const char *name) {

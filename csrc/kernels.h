@@ -28,6 +28,7 @@
 #define FT_PANEL 32      /* widest panel of any ISA, in columns */
 #define FT_PAD_K 8       /* k is padded to this multiple: a pair of k4 blocks */
 #define FT_PAD_COLUMN 32 /* the same for a layer of one output: a vector of int8 */
+#define FT_LISTED_ROWS 24 /* fewer meet all weights of a layer that lists those that are not 0 */
 #define FT_CHAIN 32      /* k values of an int4 chain, the smallest group */
 
 /* What a matrix product stores for each output. */
@@ -37,7 +38,7 @@ typedef enum ft_store {
     FT_STORE_F32  /* float(sum) * mult + add, then max(., 0) if relu */
 } ft_store;
 
-/* Nearest integer, ties to even, for 0 <= v <= 255: above 2^23 a float's spacing is 1, so
+/* Nearest integer, ties to even, for abs(v) <= 255: above 2^23 a float's spacing is 1, so
  * the addition rounds, in the default mode, and the subtraction is exact. */
 static inline float ft_round_even(float v) {
     const float shift = 12582912.0f; /* 2^23 + 2^22 */
@@ -52,9 +53,10 @@ static inline size_t ft_panel_width(size_t nr, size_t left) {
 
 struct ft_packed;
 
-/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c. */
+/* c[m x n_padded] = a[m x k_padded] times w.  lda in bytes, ldc in elements of c.  scratch: 64-byte
+ * aligned, of w->scratch_bytes; unused for m < FT_LISTED_ROWS. */
 typedef void ft_gemm_fn(const struct ft_packed *w, ft_store store, size_t m, const uint8_t *a,
-                        size_t lda, void *c, size_t ldc);
+                        size_t lda, void *c, size_t ldc, void *scratch);
 
 /* Weights of one integer layer, packed for one ISA. */
 typedef struct ft_packed {
@@ -83,6 +85,15 @@ typedef struct ft_packed {
     uint32_t strip;  /* columns of one, n_padded is a multiple of it; 0: every weight is kept */
     uint32_t *first; /* [strips + 1]: a strip's first block, and how many there are */
     uint32_t *at;    /* [blocks]: k of the first of its four values, increasing within a strip */
+    /* Beside every weight, for many rows: a list for each output of its weights that are not 0, as
+     * many as is a multiple of 4, filled up with weights of 0 at k = 0.  NULL: none. */
+    uint32_t *list;    /* [n_padded + 1]: its first entry, and how many there are */
+    uint16_t *list_k;  /* [entries]: four times the k of each */
+    int8_t *list_w;
+    /* Whether four of them (2) or two (1) may be added in int16, as depth_u7 and depth_u8; 0: not. */
+    uint32_t list_depth_u7, list_depth_u8;
+    ft_gemm_fn *dense; /* on every weight */
+    size_t scratch_bytes;
 } ft_packed;
 
 /* Weights of one float layer: [panel][k][column in panel], panels as above. */
@@ -100,8 +111,12 @@ typedef struct ft_packed_f32 {
 typedef void ft_gemm_f32_fn(const ft_packed_f32 *w, size_t m, const float *a, size_t lda, float *c,
                             size_t ldc);
 
-/* Raw features to the input of the first layer: (x - shift) * scale in float32, where NaN
- * counts as its fill.  The arrays are padded to a multiple of 8. */
+/* A standardised feature is at most that far from 0: sums of float layers stay finite, and a
+ * monotone one stays monotone, for every x. */
+#define FT_STANDARD_LIMIT 0x1p32f
+
+/* Raw features to the input of the first layer: (x - shift) * scale in float32, clamped to
+ * +-FT_STANDARD_LIMIT, where NaN counts as its fill.  The arrays are padded to a multiple of 8. */
 typedef struct ft_scaler {
     uint32_t n;
     uint32_t out_amax; /* FT_STORE_U8: clamped to [0, out_amax], rounded to nearest even */
@@ -196,6 +211,37 @@ typedef void ft_encode_fn(const ft_encoded *w, ft_store store, const float *x, u
                           void *c);
 #define FT_CODES_BYTES(used) (((size_t)(used) * 8 + 63) / 64 * 64)
 
+/* Lowers *low and raises *high to the least and the largest of x[count], NaN left out. */
+typedef void ft_range_fn(const float *x, size_t count, float *low, float *high);
+
+/* q = x / scale in float32, clamped to +-limit, rounded to nearest even; -limit where that is NaN. */
+typedef void ft_quantize_fn(const float *x, size_t count, float scale, int32_t limit, int8_t *q);
+static inline int8_t ft_quantized(float x, float scale, int32_t limit) {
+    const float v = x / scale, most = (float)limit;
+    const float above = v > -most ? v : -most, within = above < most ? above : most;
+    return (int8_t)ft_round_even(within);
+}
+
+/* x = q * scale. */
+typedef void ft_dequantize_fn(const int8_t *q, size_t count, float scale, float *x);
+
+/* `count` values in -8..7 to nibbles of two's complement, the low one first, and back; an odd count
+ * leaves the last high nibble 0. */
+typedef void ft_join_nibbles_fn(const int8_t *q, size_t count, uint8_t *nibbles);
+typedef void ft_split_nibbles_fn(const uint8_t *nibbles, size_t count, int8_t *q);
+static inline void ft_join_nibbles_scalar(const int8_t *q, size_t count, uint8_t *nibbles) {
+    for (size_t i = 0; i < count; i += 2) {
+        const int high = i + 1 < count ? q[i + 1] : 0;
+        nibbles[i / 2] = (uint8_t)((q[i] & 15) | (high & 15) << 4);
+    }
+}
+static inline void ft_split_nibbles_scalar(const uint8_t *nibbles, size_t count, int8_t *q) {
+    for (size_t i = 0; i < count; i++) {
+        const int nibble = nibbles[i / 2] >> (i % 2 * 4) & 15;
+        q[i] = (int8_t)((nibble ^ 8) - 8);
+    }
+}
+
 /* A kernel with the tile it wants its operands packed for. */
 typedef struct ft_gemm_kernel {
     ft_gemm_fn *run;
@@ -213,19 +259,32 @@ typedef struct ft_blocks_kernel {
     float cost[3];
 } ft_blocks_kernel;
 
-/* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU
- * has; `scalar` has every entry but `blocks`: there all weights are kept. */
+/* The same for listed weights. */
+typedef struct ft_lists_kernel {
+    ft_gemm_fn *run;
+    uint32_t rows; /* run at a time */
+    float cost;    /* of an entry, in weights of a dense panel, for many rows */
+} ft_lists_kernel;
+
+/* One row of the dispatch table.  A NULL entry is filled from the next ISA that this CPU has;
+ * `scalar` has every entry but `blocks` and `lists`: there all weights are kept. */
 typedef struct ft_isa {
     const char *name;
     uint64_t needs;   /* bits of cpu.h */
     uint64_t last_on; /* the same: a CPU with any of them takes the ISA only where it is forced */
     ft_gemm_kernel gemm;
     ft_blocks_kernel blocks;
+    ft_lists_kernel lists;
     struct { ft_gemm_f32_fn *run; uint32_t nr; } gemm_f32;
     ft_find_infinity_fn *find_infinity;
     ft_scale_fn *scale;
     ft_encode_fn *encode;     /* integer table */
     ft_encode_fn *encode_f32; /* float table, FT_STORE_F32 only */
+    ft_range_fn *range;
+    ft_quantize_fn *quantize;
+    ft_dequantize_fn *dequantize;
+    ft_join_nibbles_fn *join_nibbles;
+    ft_split_nibbles_fn *split_nibbles;
 } ft_isa;
 
 extern const ft_isa ft_isa_scalar;

@@ -91,9 +91,10 @@ struct ft_model {
     char *info; /* UTF-8 JSON for bindings, not terminated */
     size_t info_size;
 
-    /* Memory plan of a call: the codes of one row's encoding, then areas of tile rows that take
-     * the outputs of the operations. */
+    /* Memory plan of a call: the codes of one row's encoding, or in a batch what else an operation
+     * works in, then areas of tile rows that take the outputs of the operations. */
     size_t codes_bytes, area_bytes[FT_AREAS]; /* of one row */
+    size_t shared_bytes;               /* codes_bytes, or more where a batch needs more */
     size_t row_bytes;                  /* their sum: the scratch of one row */
     uint32_t tile;                     /* rows of a batch run at once */
     size_t scratch_bytes;              /* of a tile */

@@ -200,6 +200,11 @@ ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *ou
         return FT_PACK_MEMORY;
     }
     for (uint32_t n = 0; groups && n < spec->n; n++) pack_scales(spec, n, out);
+    if (spec->may_skip && !out->strip && ft_choose_lists(isa, spec) &&
+        ft_fill_lists(isa, spec, out)) {
+        ft_pack_free(out);
+        return FT_PACK_MEMORY;
+    }
     return FT_PACK_OK;
 }
 
@@ -208,6 +213,9 @@ void ft_pack_free(ft_packed *packed) {
     ft_free(packed->scales);
     ft_free(packed->first);
     ft_free(packed->at);
+    ft_free(packed->list);
+    ft_free(packed->list_k);
+    ft_free(packed->list_w);
     ft_free(packed->mult);
     ft_free(packed->add);
     memset(packed, 0, sizeof *packed);

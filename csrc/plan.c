@@ -91,15 +91,22 @@ ft_status ft_plan(ft_model *model) {
         row += model->area_bytes[i];
     model->row_bytes = model->codes_bytes + row;
 
-    size_t tile = 1;
+    size_t tile = 1, multiple = model->isa->gemm.mr;
     if (model->row_bytes < WORKSPACE_BYTES)
         tile = (WORKSPACE_BYTES - model->codes_bytes) / row;
     if (tile > MAX_TILE)
         tile = MAX_TILE;
-    const uint32_t mr = model->isa->gemm.mr;
-    if (tile > mr)
-        tile -= tile % mr;
+    model->shared_bytes = model->codes_bytes;
+    for (uint32_t i = 0; i < model->ops_count; i++) {
+        const size_t needed = model->ops[i].dense.scratch_bytes;
+        if (needed)
+            multiple = model->isa->lists.rows;
+        if (needed > model->shared_bytes)
+            model->shared_bytes = needed;
+    }
+    if (tile > multiple)
+        tile -= tile % multiple;
     model->tile = (uint32_t)tile;
-    model->scratch_bytes = model->codes_bytes + tile * row;
+    model->scratch_bytes = model->shared_bytes + tile * row;
     return ft_workspaces_create(model);
 }

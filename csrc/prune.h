@@ -16,4 +16,9 @@ int ft_prune_select(const float *scores, size_t count, size_t drop, uint8_t *kee
 void ft_prune_scores(const float *weights, size_t n, size_t k, size_t bn, size_t bk, int l2,
                      float *scores);
 
+/* keep[i] = 1 for the `stay` largest magnitudes among every `of` neighbours along k, 0 for the
+ * others; k is a multiple of `of`, which is at most 255.  Of equal magnitudes the lower index goes first. */
+void ft_prune_neighbours(const float *weights, size_t n, size_t k, size_t stay, size_t of,
+                         uint8_t *keep);
+
 #endif

@@ -34,7 +34,7 @@ static void run_in_place(const ft_op *op, size_t rows, char *row, const ft_op *s
 
 /* One tile: from `in` (rows `in_stride` bytes apart) through one operation to its area. */
 static void run_op(const ft_model *model, const ft_op *op, size_t rows, const char *in,
-                   size_t in_stride, uint32_t *codes, char *const *areas) {
+                   size_t in_stride, void *scratch, char *const *areas) {
     const ft_isa *isa = model->isa;
     char *out = areas[op->area];
     switch (op->kind) {
@@ -56,7 +56,7 @@ static void run_op(const ft_model *model, const ft_op *op, size_t rows, const ch
     case FT_OP_ENCODE_DENSE: {
         ft_encode_fn *encode = op->bits == 32 ? isa->encode_f32 : isa->encode;
         for (size_t i = 0; i < rows; i++)
-            encode(&op->encoded, store_of(op), (const float *)(in + i * in_stride), codes,
+            encode(&op->encoded, store_of(op), (const float *)(in + i * in_stride), scratch,
                    out + i * op->stride);
         break;
     }
@@ -73,7 +73,7 @@ static void run_op(const ft_model *model, const ft_op *op, size_t rows, const ch
                               (float *)out, op->stride / sizeof(float));
         else
             op->dense.run(&op->dense, store_of(op), rows, (const uint8_t *)in, in_stride, out,
-                          op->stride / (op->amax_out ? 1 : sizeof(float)));
+                          op->stride / (op->amax_out ? 1 : sizeof(float)), scratch);
     }
 }
 
@@ -104,8 +104,8 @@ static void run_link(const ft_op *op, size_t rows, const char *in, size_t in_str
 
 static void run_tiles(const ft_model *model, size_t tile, const float *x, size_t rows,
                       float *scores, char *scratch) {
-    uint32_t *codes = (uint32_t *)scratch;
-    char *areas[FT_AREAS], *next = scratch + model->codes_bytes;
+    char *areas[FT_AREAS];
+    char *next = scratch + (tile == 1 ? model->codes_bytes : model->shared_bytes);
     for (uint32_t i = 0; i < FT_AREAS; i++) {
         areas[i] = next;
         next += tile * model->area_bytes[i];
@@ -117,7 +117,7 @@ static void run_tiles(const ft_model *model, size_t tile, const float *x, size_t
         size_t stride = model->features * sizeof *x;
         for (uint32_t i = 0; i < last; i++) {
             const ft_op *op = &model->ops[i];
-            run_op(model, op, count, in, stride, codes, areas);
+            run_op(model, op, count, in, stride, scratch, areas);
             in = areas[op->area];
             stride = op->stride;
         }

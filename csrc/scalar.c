@@ -48,7 +48,8 @@ static int32_t dot(const ft_packed *w, size_t n, const uint8_t *a) {
 }
 
 static void gemm(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
-                 void *c, size_t ldc) {
+                 void *c, size_t ldc, void *scratch) {
+    (void)scratch;
     for (size_t i = 0; i < m; i++) {
         char *row = (char *)c + i * ldc * store_size(store);
         for (size_t n = 0; n < w->n; n++)
@@ -84,7 +85,7 @@ static void scale(const ft_scaler *s, ft_store store, const float *x, void *y) {
         const float centred = (x[i] == x[i] ? x[i] : s->fill[i]) - s->shift[i];
         const float v = centred * s->scale[i];
         if (store == FT_STORE_U8) ((uint8_t *)y)[i] = (uint8_t)quantize(v, s->out_amax);
-        else ((float *)y)[i] = v;
+        else ((float *)y)[i] = clamp(v, -FT_STANDARD_LIMIT, FT_STANDARD_LIMIT);
     }
 }
 
@@ -157,6 +158,21 @@ static void encode_f32(const ft_encoded *w, ft_store store, const float *x, uint
     }
 }
 
+static void range(const float *x, size_t count, float *low, float *high) {
+    for (size_t i = 0; i < count; i++) {
+        *low = x[i] < *low ? x[i] : *low;
+        *high = x[i] > *high ? x[i] : *high;
+    }
+}
+
+static void quantize_row(const float *x, size_t count, float scale, int32_t limit, int8_t *q) {
+    for (size_t i = 0; i < count; i++) q[i] = ft_quantized(x[i], scale, limit);
+}
+
+static void dequantize_row(const int8_t *q, size_t count, float scale, float *x) {
+    for (size_t i = 0; i < count; i++) x[i] = (float)q[i] * scale;
+}
+
 const ft_isa ft_isa_scalar = {
     .name = "scalar",
     .needs = 0,
@@ -166,4 +182,9 @@ const ft_isa ft_isa_scalar = {
     .scale = scale,
     .encode = encode,
     .encode_f32 = encode_f32,
+    .range = range,
+    .quantize = quantize_row,
+    .dequantize = dequantize_row,
+    .join_nibbles = ft_join_nibbles_scalar,
+    .split_nibbles = ft_split_nibbles_scalar,
 };

@@ -6,8 +6,12 @@
 #include <math.h>
 #include <string.h>
 
-/* A full panel and a tail; two groups of 32 and a short one; pairs of rows and a single. */
-enum { M = 3, N = 40, K = 72, N_PADDED = 64 };
+/* A full panel and a tail; two groups of 32 and a short one; pairs of rows and a single, or as
+ * many as meet lists of weights. */
+enum { PAIRED = 3, M = FT_LISTED_ROWS + 1, N = 40, K = 72, N_PADDED = 64 };
+
+/* Zeros among the weights: none, most blocks, or most weights. */
+typedef enum zeros { NO_ZEROS, ZERO_BLOCKS, ZERO_WEIGHTS } zeros;
 
 typedef struct random_state {
     uint32_t value;
@@ -34,31 +38,36 @@ static int product(const ft_isa *isa, const ft_pack_spec *spec, ft_store store, 
     w.out_amax = spec->amax;
     w.mult = ft_alloc(w.n_padded, sizeof(float));
     w.add = ft_alloc(w.n_padded, sizeof(float));
-    const int ready = w.mult && w.add;
+    void *scratch = ft_alloc(w.scratch_bytes, 1);
+    const int ready = w.mult && w.add && scratch;
     for (size_t n = 0; ready && n < spec->n; n++) {
         w.mult[n] = 0.001f * (float)(1 + n % 7);
         w.add[n] = (float)n;
     }
-    if (ready) w.run(&w, store, m, a, K, c, N_PADDED);
+    if (ready) w.run(&w, store, m, a, K, c, N_PADDED, scratch);
+    ft_free(scratch);
     ft_pack_free(&w);
     return ready;
 }
 
 /* For n outputs: N, or 1. */
 static int gemm_agrees(const ft_isa *isa, uint32_t n, uint32_t bits, int32_t limit, uint32_t group,
-                       uint32_t amax, int is_sparse) {
+                       uint32_t amax, zeros zeros) {
     random_state state = {bits * 131 + (uint32_t)limit * 17 + group * 3 + amax};
     int8_t weights[N * K];
     uint8_t scales[N * ((K + 31) / 32)], a[M * K + FT_PAD_COLUMN];
     int32_t expected[M * N_PADDED], got[M * N_PADDED];
     for (size_t i = 0; i < sizeof weights; i++) weights[i] = draw_weight(&state, limit);
-    for (size_t i = 0; is_sparse && i < sizeof weights; i++)
-        if (i % K / 4 % 5 != i / K / 32) weights[i] = 0; /* a fifth of the blocks stays */
+    for (size_t i = 0; zeros == ZERO_BLOCKS && i < sizeof weights; i++)
+        if (i % K / 4 % 5 != i / K / 32) weights[i] = 0; /* a fifth stays */
+    for (size_t i = 0; zeros == ZERO_WEIGHTS && i < sizeof weights; i++)
+        if (draw(&state, 8)) weights[i] = 0;
     for (size_t i = 0; i < sizeof scales; i++) scales[i] = (uint8_t)(1 + draw(&state, 63));
     for (size_t i = 0; i < sizeof a; i++) a[i] = (uint8_t)(amax - draw(&state, amax / 2));
     const ft_pack_spec spec = {weights, group ? scales : NULL, n, K, bits, group, amax,
-                               (uint32_t)is_sparse};
-    for (size_t m = 1; m <= M; m += M - 1) {
+                               zeros != NO_ZEROS};
+    const size_t most = zeros == ZERO_WEIGHTS ? M : PAIRED;
+    for (size_t m = 1; m <= most; m += most - 1) {
         for (ft_store store = FT_STORE_I32; store <= FT_STORE_F32; store++) {
             if (!product(&ft_isa_scalar, &spec, store, m, a, expected)) return 0;
             if (!product(isa, &spec, store, m, a, got)) return 0;
@@ -153,18 +162,46 @@ static int encode_agrees(const ft_isa *isa, uint32_t amax) {
     return agrees;
 }
 
+static int conversions_agree(const ft_isa *isa) {
+    enum { COUNT = 2 * 64 + 37 };
+    random_state state = {13};
+    float x[COUNT], ends[2][2], values[2][COUNT];
+    int8_t q[2][COUNT], split[2][COUNT];
+    uint8_t nibbles[2][(COUNT + 1) / 2];
+    for (size_t i = 0; i < COUNT; i++) x[i] = (float)draw(&state, 2001) * 0.01f - 10.0f;
+    x[2] = NAN;
+    x[60] = 3e38f;
+    const ft_isa *const isas[2] = {&ft_isa_scalar, isa};
+    for (int i = 0; i < 2; i++) {
+        ends[i][0] = INFINITY;
+        ends[i][1] = -INFINITY;
+        isas[i]->range(x, COUNT, &ends[i][0], &ends[i][1]);
+        isas[i]->quantize(x, COUNT, 1.3f, 7, q[i]);
+        isas[i]->dequantize(q[i], COUNT, 0.7f, values[i]);
+        isas[i]->join_nibbles(q[i], COUNT, nibbles[i]);
+        isas[i]->split_nibbles(nibbles[i], COUNT, split[i]);
+    }
+    return !memcmp(ends[0], ends[1], sizeof ends[0]) && !memcmp(q[0], q[1], sizeof q[0]) &&
+           !memcmp(values[0], values[1], sizeof values[0]) &&
+           !memcmp(nibbles[0], nibbles[1], sizeof nibbles[0]) &&
+           !memcmp(split[0], split[1], sizeof split[0]) && !memcmp(split[0], q[0], sizeof q[0]);
+}
+
 int ft_selftest(const ft_isa *isa) {
     for (uint32_t amax = 127; amax <= 255; amax += 128) {
         for (uint32_t n = 1; n <= N; n += N - 1) {
             for (int32_t limit = 127; limit >= 15; limit /= 2)
-                if (!gemm_agrees(isa, n, 8, limit, 0, amax, 0)) return 0;
+                if (!gemm_agrees(isa, n, 8, limit, 0, amax, NO_ZEROS)) return 0;
             for (uint32_t group = 0; group <= 64; group += 32)
-                if (!gemm_agrees(isa, n, 4, 7, group, amax, 0) ||
-                    !gemm_agrees(isa, n, 4, 7, group, amax, 1))
+                if (!gemm_agrees(isa, n, 4, 7, group, amax, NO_ZEROS) ||
+                    !gemm_agrees(isa, n, 4, 7, group, amax, ZERO_BLOCKS))
                     return 0;
-            if (!gemm_agrees(isa, n, 8, 127, 0, amax, 1)) return 0;
+            for (int32_t limit = 127; limit >= 15; limit /= 2)
+                if (!gemm_agrees(isa, n, 8, limit, 0, amax, ZERO_BLOCKS) ||
+                    !gemm_agrees(isa, n, 8, limit, 0, amax, ZERO_WEIGHTS))
+                    return 0;
         }
     }
     return gemm_f32_agrees(isa) && scale_agrees(isa) && encode_agrees(isa, 127) &&
-           encode_agrees(isa, 255) && encode_agrees(isa, 1);
+           encode_agrees(isa, 255) && encode_agrees(isa, 1) && conversions_agree(isa);
 }

@@ -67,3 +67,74 @@ int ft_fill_blocks(const ft_pack_spec *spec, size_t blocks, ft_packed *out) {
     out->first[strips] = block;
     return 0;
 }
+
+/* Entries come in fours. */
+#define QUAD 4
+
+static size_t count_nonzeros(const ft_pack_spec *spec, size_t n) {
+    size_t count = 0;
+    for (size_t k = 0; k < spec->k; k++) count += spec->weights[n * spec->k + k] != 0;
+    return count;
+}
+
+static size_t count_entries(const ft_pack_spec *spec) {
+    size_t count = 0;
+    for (size_t n = 0; n < spec->n; n++) count += divide_up(count_nonzeros(spec, n), QUAD) * QUAD;
+    return count;
+}
+
+int ft_choose_lists(const ft_isa *isa, const ft_pack_spec *spec) {
+    if (!isa->lists.run || spec->group || spec->n == 1 || spec->k > UINT16_MAX / 4) return 0;
+    const double entries = (double)count_entries(spec) + (double)spec->n * 4;
+    return entries * (double)isa->lists.cost < (double)spec->n * (double)spec->k;
+}
+
+/* The sum of the positive and that of the negative of `count` weights. */
+static void raise_sums(const int8_t *w, size_t count, uint32_t *positive, uint32_t *negative) {
+    uint32_t up = 0, down = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (w[i] > 0) up += (uint32_t)w[i];
+        else down += (uint32_t)-w[i];
+    }
+    if (up > *positive) *positive = up;
+    if (down > *negative) *negative = down;
+}
+
+/* As depth_of in pack.c. */
+static uint32_t list_depth(const int8_t *w, size_t entries, uint32_t amax) {
+    for (uint32_t depth = 2; depth; depth--) {
+        uint32_t positive = 0, negative = 0;
+        for (size_t i = 0; i < entries; i += 2 * depth)
+            raise_sums(w + i, 2 * depth, &positive, &negative);
+        if (positive * amax <= 32767 && negative * amax <= 32768) return depth;
+    }
+    return 0;
+}
+
+int ft_fill_lists(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *out) {
+    const size_t entries = count_entries(spec);
+    out->list = ft_alloc((size_t)out->n_padded + 1, sizeof *out->list);
+    out->list_k = ft_alloc(entries, sizeof *out->list_k);
+    out->list_w = ft_alloc(entries, sizeof *out->list_w);
+    if (!out->list || !out->list_k || !out->list_w) return -1;
+    size_t entry = 0;
+    for (size_t n = 0; n < spec->n; n++) {
+        const int8_t *weights = spec->weights + n * spec->k;
+        out->list[n] = (uint32_t)entry;
+        for (size_t k = 0; k < spec->k; k++) {
+            if (!weights[k]) continue;
+            out->list_k[entry] = (uint16_t)(4 * k);
+            out->list_w[entry++] = weights[k];
+        }
+        entry = divide_up(entry, QUAD) * QUAD;
+    }
+    for (size_t n = spec->n; n <= out->n_padded; n++) out->list[n] = (uint32_t)entry;
+    out->list_depth_u7 = list_depth(out->list_w, entries, 127);
+    out->list_depth_u8 = list_depth(out->list_w, entries, 255);
+    out->dense = out->run;
+    out->run = isa->lists.run;
+    out->scratch_bytes = divide_up(spec->k, 16) * 16 * isa->lists.rows;
+    out->bytes += ((size_t)out->n_padded + 1) * sizeof *out->list +
+                  entries * (sizeof *out->list_k + sizeof *out->list_w);
+    return 0;
+}

@@ -1,4 +1,4 @@
-/* Block-sparse packing: see ft_packed. */
+/* What is left of weights without their zeros: blocks, or lists.  See ft_packed. */
 #ifndef FT_SPARSE_H
 #define FT_SPARSE_H
 
@@ -10,5 +10,11 @@ uint32_t ft_choose_strip(const ft_isa *isa, const ft_pack_spec *spec, size_t *bl
 
 /* Fills data, first and at of `out`, whose n, k, n_padded and strip are set; 0 or -1 (memory). */
 int ft_fill_blocks(const ft_pack_spec *spec, size_t blocks, ft_packed *out);
+
+/* Whether lists of the weights that are not 0 cost less for many rows than all of them. */
+int ft_choose_lists(const ft_isa *isa, const ft_pack_spec *spec);
+
+/* Fills the lists of `out`, which holds every weight; 0 or -1 (memory). */
+int ft_fill_lists(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *out);
 
 #endif

@@ -28,7 +28,7 @@ GROUPS = [
     {"fitting"},
     {"classifier", "regressor"},
     {"estimators"},
-    {"steps"},
+    {"steps", "units"},
     {"distillation", "pruning", "quantization"},
     {"demo"},
     {"cli"},

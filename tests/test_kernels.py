@@ -120,6 +120,46 @@ def test_a_packed_object_keeps_its_instruction_set(rng):
         np.testing.assert_array_equal(kernels.matmul(x, packed), product(x, weights))
 
 
+def pruned(rng, pattern, limit, shape, sparsity=0.85):
+    magnitudes = rng.random(shape) + 1.0
+    mask = kernels.prune_mask(magnitudes, sparsity, pattern=pattern)
+    return (rng.integers(-limit, limit + 1, shape) * mask).astype(np.int8)
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "32x4", "16x4", "8x4", "4x8", "1x64"])
+@pytest.mark.parametrize(
+    ("bits", "limit", "group_size"), [(8, 127, None), (8, 64, None), (4, 7, 32)]
+)
+def test_zeros_may_be_left_out_and_the_answer_stays(isa, rng, pattern, bits, limit, group_size):
+    weights = pruned(rng, pattern, limit, (67, 200))
+    scales = rng.integers(1, 64, (67, 7)).astype(np.uint8) if group_size else None
+    packed = kernels.pack(weights, bits, group_size, scales, pattern=pattern)
+    scaled = weights.astype(np.int64)
+    if group_size:
+        scaled *= np.repeat(scales, 32, axis=1)[:, :200]
+    for m in (1, 7, 24, 70):
+        for amax in (127, 255):
+            x = rng.integers(0, amax + 1, (m, 200)).astype(np.uint8)
+            np.testing.assert_array_equal(kernels.matmul(x, packed), x.astype(np.int64) @ scaled.T)
+
+
+def test_layouts(rng):
+    shape, vector = (256, 256), farthing.isas()[0] != "scalar"
+    for pattern in ("32x4", "16x4"):
+        packed = kernels.pack(pruned(rng, pattern, 64, shape), pattern=pattern)
+        assert packed.layout == (pattern if vector else "dense")
+    lists = kernels.pack(pruned(rng, "unstructured", 64, shape), pattern="unstructured")
+    assert lists.layout == ("lists" if vector else "dense")
+    half = pruned(rng, "2:4", 64, shape, None)
+    blocks = pruned(rng, "32x4", 64, shape)
+    assert kernels.pack(half, pattern="2:4").layout == "dense"
+    assert kernels.pack(blocks).layout == "dense"
+    small = kernels.pack(blocks, pattern="32x4")
+    assert not vector or small.nbytes < kernels.pack(blocks).nbytes / 4
+    full = rng.integers(1, 65, shape).astype(np.int8)
+    assert kernels.pack(full, pattern="32x4").layout == "dense"
+
+
 def test_certified_depth():
     for weight, depth in ((127, 1), (64, 2), (32, 4)):
         packed = kernels.pack(np.full((32, 64), weight, np.int8))
@@ -165,7 +205,11 @@ W = np.ones((4, 64), np.int8)
         ({"bits": True}, ValueError, "bits must be one of 8, 4, got True"),
         ({"group_size": 48, "bits": 4}, ValueError, "group_size must be one of None, 32, 64"),
         ({"group_size": 32}, ValueError, "group_size must be None for bits=8, got 32"),
-        ({"pattern": "4x8"}, ValueError, "pattern must be one of None, got '4x8'"),
+        (
+            {"pattern": "4:2"},
+            ValueError,
+            "pattern must be 'unstructured', a block like '4x8' or N:M",
+        ),
         ({"bits": 4, "group_scales": np.ones((4, 2), np.uint8)}, ValueError, "must be 32 or 64"),
         (
             {"bits": 4, "group_size": 32, "group_scales": np.ones((4, 2))},
@@ -255,6 +299,19 @@ def test_blocks_are_short_at_the_edges(rng):
     assert sum(not block.any() for block in blocks) == 3
 
 
+@pytest.mark.parametrize(("stay", "of"), [(2, 4), (1, 4), (4, 8), (1, 2)])
+def test_neighbours(rng, stay, of):
+    weights = rng.integers(-3, 4, (9, 24)).astype(np.float32)  # ties
+    mask = kernels.prune_mask(weights, pattern=f"{stay}:{of}")
+    groups, kept = np.abs(weights).reshape(-1, of), mask.reshape(-1, of)
+    assert (kept.sum(axis=1) == stay).all()
+    # A stable sort: of equal magnitudes the lower index comes, and goes, first.
+    expected = np.argsort(groups, axis=1, kind="stable")[:, of - stay :]
+    np.testing.assert_array_equal(np.sort(expected), np.argwhere(kept)[:, 1].reshape(-1, stay))
+    same = kernels.prune_mask(weights, 1 - stay / of, pattern=f"{stay}:{of}", norm="l2")
+    np.testing.assert_array_equal(same, mask)
+
+
 def test_one_unit_stays_and_ties_go_by_position():
     np.testing.assert_array_equal(kernels.prune_mask(np.ones((2, 2)), 1), [[0, 0], [0, 1]])
     np.testing.assert_array_equal(kernels.prune_mask(np.ones((2, 2)), 0.5), [[0, 0], [1, 1]])
@@ -267,9 +324,16 @@ def test_one_unit_stays_and_ties_go_by_position():
         ({"sparsity": float("nan")}, ValueError, r"sparsity must be a number in \[0, 1\], got nan"),
         ({"sparsity": "half"}, TypeError, "sparsity must be a number"),
         ({"norm": "l3"}, ValueError, "norm must be one of 'l1', 'l2', got 'l3'"),
-        ({"pattern": "4by8"}, ValueError, "pattern must be 'unstructured' or a block"),
-        ({"pattern": "0x8"}, ValueError, "pattern must be 'unstructured' or a block"),
-        ({"pattern": 4}, ValueError, "pattern must be 'unstructured' or a block"),
+        ({"pattern": "4by8"}, ValueError, "pattern must be 'unstructured', a block"),
+        ({"pattern": "0x8"}, ValueError, "pattern must be 'unstructured', a block"),
+        ({"pattern": 4}, ValueError, "pattern must be 'unstructured', a block"),
+        ({"pattern": "2:4"}, ValueError, "pattern '2:4' must divide the inputs of k, got 3"),
+        (
+            {"pattern": "1:3"},
+            ValueError,
+            "sparsity must be None or 0.666667 for pattern '1:3', got 0.5",
+        ),
+        ({"pattern": "4:4"}, ValueError, "pattern must be 'unstructured', a block"),
         ({"weights": np.ones(3)}, ValueError, r"weights must have shape \(n, k\)"),
         ({"weights": np.ones((0, 3))}, ValueError, "not empty"),
         ({"weights": np.array([[1, np.nan]])}, ValueError, "weights must be finite"),

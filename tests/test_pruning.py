@@ -88,7 +88,8 @@ def test_neurons_leave_both_layers_and_the_masked_network_scores_the_same():
     shapes = [w.shape for w in weights(after)]
     assert shapes[0][0] == shapes[1][1] < 16 and sum(s[0] for s in shapes[:2]) == 12
     masked = before.model_.copy()
-    norms = [np.abs(layer.weight).mean(axis=1) for layer in masked.layers[:2]]
+    norms = [np.abs(layer.weight).sum(axis=1) for layer in masked.layers[:2]]
+    norms = [norm / norm.mean() for norm in norms]
     cut = np.sort(np.concatenate(norms))[12]
     for layer, norm in zip(masked.layers[:2], norms, strict=True):
         layer.weight[norm < cut] = 0

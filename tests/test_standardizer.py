@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import farthing
 from farthing import FarthingError
 from farthing.standardizer import Standardizer
 
@@ -52,3 +53,23 @@ def test_standardizer_refuses_infinity_when_scoring():
 
 def test_every_column_is_its_feature():
     assert Standardizer().fit([[1.0, 2.0], [3.0, 4.0]]).feature_of_column.tolist() == [0, 1]
+
+
+def test_values_far_from_the_training_rows_are_clamped(tmp_path):
+    """A sum of float layers would else pass float32, and a monotone score turn or be NaN."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=2000), rng.normal(size=2000) * 1e-3])
+    y = (X[:, 0] + 1000 * X[:, 1] + rng.normal(size=2000) > 0).astype(int)
+    model = farthing.Classifier(
+        (8,), encoder=None, monotone_constraints={0: 1, 1: 1}, max_epochs=4, random_state=0
+    ).fit(X, y)
+    grid = np.concatenate([-np.logspace(38, -2, 60), np.logspace(-2, 38, 60)])
+    model.save(tmp_path / "model.farthing")
+    scorer = farthing.load(tmp_path / "model.farthing")
+    for j in (0, 1):
+        rows = np.zeros((len(grid), 2))
+        rows[:, j], rows[:, 1 - j] = grid, -1e36
+        score = scorer.predict(rows)
+        assert np.isfinite(score).all() and (np.diff(score) >= 0).all()
+        np.testing.assert_allclose(model.predict_proba(rows)[:, 1], score, atol=1e-6)
+    assert model.certify_monotone() == {0: True, 1: True}

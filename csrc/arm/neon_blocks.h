@@ -66,7 +66,8 @@ static neon_call_fn *const strips[2][2] = {{strips_u7, strips_u8},
                                            {scaled_strips_u7, scaled_strips_u8}};
 
 static NEON_FN void gemm_blocks(const ft_packed *w, ft_store store, size_t m, const uint8_t *a,
-                                size_t lda, void *c, size_t ldc) {
+                                size_t lda, void *c, size_t ldc, void *scratch) {
+    (void)scratch;
     const neon_call call = call_of(w, store, m, a, lda, c, ldc);
     strips[w->group != 0][w->amax > 127](&call);
 }

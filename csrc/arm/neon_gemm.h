@@ -89,7 +89,8 @@ static NEON_FN neon_call call_of(const ft_packed *w, ft_store store, size_t m, c
 }
 
 static NEON_FN void gemm(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
-                         void *c, size_t ldc) {
+                         void *c, size_t ldc, void *scratch) {
+    (void)scratch;
     const neon_call call = call_of(w, store, m, a, lda, c, ldc);
     if (w->nr == 1) gemm_column(&call);
     else panels[w->nibbles][w->amax > 127](&call);

@@ -35,12 +35,19 @@ NEON_TEMPLATE float32x4_t scale4(const ft_scaler *s, float32x4_t x, size_t at) {
     return vmulq_f32(vsubq_f32(known, vld1q_f32(s->shift + at)), vld1q_f32(s->scale + at));
 }
 
+/* v > -limit ? v : -limit, then likewise from above: -limit where v is NaN. */
+NEON_TEMPLATE float32x4_t clamp_standard(float32x4_t v) {
+    const float32x4_t most = vdupq_n_f32(FT_STANDARD_LIMIT), least = vdupq_n_f32(-FT_STANDARD_LIMIT);
+    const float32x4_t above = vbslq_f32(vcgtq_f32(v, least), v, least);
+    return vbslq_f32(vcltq_f32(above, most), above, most);
+}
+
 static NEON_FN void scale(const ft_scaler *s, ft_store store, const float *x, void *y) {
     const float32x4_t amax = vdupq_n_f32((float)s->out_amax);
     for (size_t at = 0; at < s->n; at += 4) {
         const float32x4_t v = scale4(s, load_features(x + at, s->n - at), at);
         if (store == FT_STORE_U8) store_bytes(vcvtnq_s32_f32(clamp4(v, amax)), (uint8_t *)y + at);
-        else vst1q_f32((float *)y + at, v);
+        else vst1q_f32((float *)y + at, clamp_standard(v));
     }
 }
 

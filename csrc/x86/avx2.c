@@ -6,6 +6,8 @@
 #include "avx2_f32.h"
 #include "avx2_gemm.h"
 #include "avx2_input.h"
+#include "avx2_quantize.h"
+#include "lists.h"
 
 #include "../cpu.h"
 
@@ -14,11 +16,17 @@ const ft_isa ft_isa_avx2 = {
     .needs = FT_CPU_AVX2,
     .gemm = {.run = gemm, .mr = AVX2_MR, .nr = NR, .kr = 4, .pad = 8, .nibbles = 1, .column = 1},
     .blocks = {.run = gemm_blocks, .narrowest = 8, .cost = {0.3f, 0.6f, 1.1f}},
+    .lists = {.run = x86_gemm_lists, .rows = LIST_ROWS, .cost = 2.4f},
     .gemm_f32 = {.run = gemm_f32, .nr = 8 * F32_NV},
     .find_infinity = find_infinity,
     .scale = scale,
     .encode = encode,
     .encode_f32 = encode_f32,
+    .range = find_range,
+    .quantize = quantize_row,
+    .dequantize = dequantize_row,
+    .join_nibbles = join_nibbles,
+    .split_nibbles = split_nibbles,
 };
 
 #else

@@ -79,7 +79,8 @@ static x86_strips_fn *const strips_fns[BLOCKS_PATHS][WIDTHS] = {
     STRIPS_ENTRY(PLAIN), STRIPS_ENTRY(SCALED), STRIPS_ENTRY(WIDE)};
 
 static AVX2_FN void gemm_blocks(const ft_packed *w, ft_store store, size_t m, const uint8_t *a,
-                                size_t lda, void *c, size_t ldc) {
+                                size_t lda, void *c, size_t ldc, void *scratch) {
+    (void)scratch;
     const uint32_t depth = w->amax <= 127 ? w->depth_u7 : w->depth_u8;
     const int path = w->group ? BLOCKS_SCALED : depth ? BLOCKS_PLAIN : BLOCKS_WIDE;
     x86_gemm_strips(w, strips_fns[path][width_index(w->strip)], store, m, a, lda, c, ldc);

@@ -45,7 +45,8 @@ static x86_panel_fn *const panels[PATHS][WIDTHS] = {PANEL_ENTRY(WIDE), PANEL_ENT
                                                     PANEL_ENTRY(CHAIN)};
 
 static AVX2_FN void gemm(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
-                         void *c, size_t ldc) {
+                         void *c, size_t ldc, void *scratch) {
+    (void)scratch;
     const x86_output out = {store, w->mult, w->add, w->out_amax, w->relu};
     const size_t row_bytes = ldc * (store == FT_STORE_U8 ? 1 : 4);
     if (w->nr == 1) {

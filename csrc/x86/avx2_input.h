@@ -40,6 +40,12 @@ AVX2_TEMPLATE __m256 scale8(const ft_scaler *s, __m256 x, size_t at) {
     return _mm256_mul_ps(centred, _mm256_loadu_ps(s->scale + at));
 }
 
+/* As clamp8: the limit where v is NaN. */
+AVX2_TEMPLATE __m256 clamp_standard(__m256 v) {
+    const __m256 limit = _mm256_set1_ps(FT_STANDARD_LIMIT);
+    return _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(-FT_STANDARD_LIMIT)), limit);
+}
+
 static AVX2_FN void scale(const ft_scaler *s, ft_store store, const float *x, void *y) {
     const __m256 amax = _mm256_set1_ps((float)s->out_amax);
     size_t at = 0;
@@ -56,7 +62,7 @@ static AVX2_FN void scale(const ft_scaler *s, ft_store store, const float *x, vo
         if (store == FT_STORE_U8)
             _mm_storel_epi64((__m128i *)((uint8_t *)y + at), pack8(round8(v, amax)));
         else
-            _mm256_storeu_ps((float *)y + at, v);
+            _mm256_storeu_ps((float *)y + at, clamp_standard(v));
     }
 }
 

@@ -32,6 +32,7 @@ VNNI_INLINE VEC v_broadcast(const void *p) {
 }
 
 #include "avx512_store.h"
+#include "lists.h"
 #include "vnni_blocks.h"
 #include "vnni_gemm.h"
 
@@ -41,6 +42,7 @@ const ft_isa ft_isa_avx512_vnni = {
     .last_on = FT_CPU_SLOWS_FOR_512,
     .gemm = {.run = gemm, .mr = VNNI_MR, .nr = NR, .kr = 4, .pad = 16, .nibbles = 1, .column = 1},
     .blocks = {.run = gemm_blocks, .narrowest = 16, .cost = {0.6f, 1.1f}},
+    .lists = {.run = x86_gemm_lists, .rows = LIST_ROWS, .cost = 4.2f},
 };
 
 #else

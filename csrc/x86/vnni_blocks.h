@@ -82,7 +82,8 @@ STRIPS(32)
 static x86_strips_fn *const strips_fns[WIDTHS] = {strips_8, strips_16, strips_32};
 
 static VNNI_FN void gemm_blocks(const ft_packed *w, ft_store store, size_t m, const uint8_t *a,
-                                size_t lda, void *c, size_t ldc) {
+                                size_t lda, void *c, size_t ldc, void *scratch) {
+    (void)scratch;
     x86_gemm_strips(w, strips_fns[width_index(w->strip)], store, m, a, lda, c, ldc);
 }
 

@@ -144,7 +144,8 @@ static VNNI_FN void gemm_row(const ft_packed *w, const x86_output *out, const ui
 }
 
 static VNNI_FN void gemm(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
-                         void *c, size_t ldc) {
+                         void *c, size_t ldc, void *scratch) {
+    (void)scratch;
     const x86_output out = {store, w->mult, w->add, w->out_amax, w->relu};
     const size_t row_bytes = ldc * (store == FT_STORE_U8 ? 1 : 4);
     if (w->nr == 1) gemm_column(w, &out, m, a, lda, c, row_bytes);

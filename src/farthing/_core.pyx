@@ -23,6 +23,7 @@ include "_scorer.pxi"
 include "_rows.pxi"
 include "_predict.pxi"
 include "_kernels.pxi"
+include "_quantize.pxi"
 
 
 cdef int check(ft_status status) except -1:

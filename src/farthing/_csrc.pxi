@@ -29,8 +29,10 @@ cdef extern from "farthing.h":
     const char *ft_version()
 
 cdef extern from "kernels.h":
+    ctypedef void (*ft_range_pointer)(const float *x, size_t count, float *low, float *high) noexcept nogil
     ctypedef struct ft_isa:
         const char *name
+        ft_range_pointer range
     ctypedef struct ft_packed:
         uint32_t n
         uint32_t k
@@ -40,6 +42,7 @@ cdef extern from "kernels.h":
         uint32_t depth_u8
         uint32_t amax
         uint32_t strip
+        size_t scratch_bytes
         size_t bytes
     ctypedef struct ft_packed_f32:
         size_t bytes
@@ -114,6 +117,7 @@ cdef extern from "convert.h":
         FT_ELEMENT_I32
         FT_ELEMENT_U32
         FT_ELEMENT_F32
+        FT_ELEMENT_U64
     ctypedef struct ft_strided:
         const void *data
         ft_element type
@@ -168,8 +172,31 @@ cdef extern from "pack.h":
 cdef extern from "gemm.h":
     int ft_matmul(const ft_packed *w, size_t m, const uint8_t *a, int32_t *c) nogil
 
+cdef extern from "quantize.h":
+    enum:
+        FT_MOST_PARTS
+    void ft_histogram(
+        const float *x, size_t count, float low, float high, uint32_t bins, uint64_t *counts
+    ) nogil
+    void ft_quantize_rows(
+        const ft_isa *isa, const float *x, size_t n, size_t k, const float *scale, int32_t limit,
+        int8_t *q
+    ) nogil
+    void ft_dequantize_rows(
+        const ft_isa *isa, const int8_t *q, size_t n, size_t k, const float *scale, float *x
+    ) nogil
+    void ft_join_rows(
+        const ft_isa *isa, const int8_t *q, size_t n, size_t k, uint8_t *nibbles
+    ) nogil
+    void ft_split_rows(
+        const ft_isa *isa, const uint8_t *nibbles, size_t n, size_t k, int8_t *q
+    ) nogil
+
 cdef extern from "prune.h":
     int ft_prune_select(const float *scores, size_t count, size_t drop, uint8_t *keep) nogil
+    void ft_prune_neighbours(
+        const float *weights, size_t n, size_t k, size_t stay, size_t of, uint8_t *keep
+    ) nogil
     void ft_prune_scores(
         const float *weights, size_t n, size_t k, size_t bn, size_t bk, int l2, float *scores
     ) nogil

@@ -69,8 +69,9 @@ cdef class Packed:
 
     @property
     def layout(self) -> str:
-        """"dense", or such as "32x4" where only the blocks of 32 (16, 8) outputs by 4 inputs are
-        stored and run that hold a weight other than 0."""
+        """"dense"; such as "32x4" where only the blocks of 32 (16, 8) outputs by 4 inputs are
+        stored and run that hold a weight other than 0; "lists" where 24 rows or more meet
+        lists of the weights other than 0."""
         return layout_of(&self.packed)
 
     @property
@@ -83,7 +84,9 @@ cdef class Packed:
 
 
 cdef str layout_of(const ft_packed *packed):
-    return f"{packed.strip}x4" if packed.strip else "dense"
+    if packed.strip:
+        return f"{packed.strip}x4"
+    return "lists" if packed.scratch_bytes else "dense"
 
 
 def packed_matmul(Packed packed not None, x, size_t m, out) -> None:
@@ -145,6 +148,23 @@ def prune_scores(weights, size_t block_rows, size_t block_columns, bint l2):
     with nogil:
         ft_prune_scores(w, n, k, block_rows, block_columns, l2, s)
     return scores
+
+
+def prune_neighbours(weights, size_t stay, size_t of):
+    """bool (n, k): True for the `stay` largest magnitudes among every `of` neighbours along k.
+
+    weights: C-contiguous float32 (n, k), k a multiple of `of`.
+    """
+    cdef size_t size, n, k
+    cdef const float *w = <const float *>contiguous(weights, FT_ELEMENT_F32, &size)
+    n, k = weights.shape
+    if of == 0 or k % of:
+        raise ValueError(f"of must divide the {k} columns, got {of}")
+    keep = empty((n, k), "uint8")
+    cdef uint8_t *kept = <uint8_t *>contiguous(keep, FT_ELEMENT_U8, &size)
+    with nogil:
+        ft_prune_neighbours(w, n, k, stay, of, kept)
+    return keep.view("bool")
 
 
 def rice_encode(values, uint32_t bits) -> bytes:

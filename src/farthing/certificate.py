@@ -120,7 +120,7 @@ def _followed(operations: list[dict[str, Any]], tensors, n_features: int) -> _Di
         kind = operation["kind"]
         unit = every[-1] if every else None
         if kind in _INPUTS:
-            unit = _Unit(_scaled_input(tensors["input.scale"]), None)
+            unit = _Unit(_scaled_input(tensors["input.scale"]), np.full(n_features, 2.0**32))
         elif kind == _PERIODIC:
             unit = _periodic_input(operation, n_features)
         elif kind in (_DENSE, _ENCODE_DENSE):
@@ -307,9 +307,7 @@ def _weight(operation: dict[str, Any], tensors: dict[str, np.ndarray]) -> np.nda
         return stored.view(np.float32) if bits == 32 else _signed(stored, bits)
     if bits != 4:
         return stored
-    nibbles = np.empty((n, 2 * stored.shape[1]), np.uint8)
-    nibbles[:, 0::2], nibbles[:, 1::2] = stored & 15, stored >> 4
-    return _signed(nibbles[:, :k], bits)
+    return _core.split_nibbles(stored, k)
 
 
 def _signed(patterns: np.ndarray, bits: int) -> np.ndarray:

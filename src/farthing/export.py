@@ -54,18 +54,13 @@ class _Writer:
         return [("ops", np.frombuffer(b"".join(self._records), np.uint8)), *self._tensors]
 
 
-def _nibbles(values: np.ndarray) -> np.ndarray:
-    """int8 values (n, k) in -7..7 as uint8 (n, ceil(k / 2)), even k in the low nibble."""
-    n, k = values.shape
-    padded = np.zeros((n, k + k % 2), np.uint8)
-    padded[:, :k] = values.view(np.uint8) & 15
-    return padded[:, 0::2] | (padded[:, 1::2] << 4)
-
-
 def _stored(values: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
     """The weights as the smaller of a plain and a Rice-coded tensor, and the storage code."""
     if bits == 4:
-        plain, patterns = _nibbles(values), values.astype(np.int32).view(np.uint32)
+        plain, patterns = (
+            _core.join_nibbles(np.ascontiguousarray(values)),
+            values.astype(np.int32).view(np.uint32),
+        )
     elif bits == 8:
         plain, patterns = values, values.astype(np.int32).view(np.uint32)
     else:

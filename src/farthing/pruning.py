@@ -1,4 +1,4 @@
-"""Magnitude pruning of weights and neurons, in one go or on a schedule while training."""
+"""Magnitude pruning of any unit, in one go or on a schedule while training."""
 
 from __future__ import annotations
 
@@ -8,99 +8,17 @@ import numpy as np
 
 from farthing import _core
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
-from farthing.activations import activate
-from farthing.kernels import drop_count
+from farthing.kernels import check_n_of_m, drop_count, n_of_m
 from farthing.model import Model
 from farthing.steps import Step
+from farthing.units import PATTERNS, Units, kind_of, units_of
 
 __all__ = ["prune"]
 
-PATTERNS = ("unstructured", "neuron")
 # The schedule reaches its sparsity at this share of the steps, in at most so many updates:
 # the rest of the training heals the final mask.
 RAMP = 0.7
 UPDATES = 100
-
-
-class _Units:
-    """The prunable units of a model: their norms, and the masks that drop them."""
-
-    def __init__(self, model: Model, norm: str):
-        self.model = model
-        self.order = {"l1": 1, "l2": 2}[norm]
-
-    def norms(self) -> list[np.ndarray]:
-        """A float32 vector a layer; a unit already dropped is -1, below every other."""
-        raise NotImplementedError
-
-    def scores(self) -> list[np.ndarray]:
-        """Norms made comparable between layers."""
-        return self.norms()
-
-    def drop(self, keep: list[np.ndarray]) -> None:
-        """Sets masks, and zeroes what they drop."""
-        raise NotImplementedError
-
-
-class _Weights(_Units):
-    def norms(self):
-        # For a single weight the L1 and the L2 norm are both its magnitude.
-        return [
-            np.where(_mask(layer), np.abs(layer.weight), -1.0).ravel().astype(np.float32)
-            for layer in self.model.layers
-        ]
-
-    def drop(self, keep):
-        for layer, kept in zip(self.model.layers, keep, strict=True):
-            layer.set_mask(_mask(layer) & kept.reshape(layer.weight.shape))
-
-
-class _Neurons(_Units):
-    def norms(self):
-        return [
-            np.where(_alive(layer), self._norm(layer.weight), -1.0).astype(np.float32)
-            for layer in self.model.layers[:-1]
-        ]
-
-    def _norm(self, weight: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(weight.astype(np.float64), ord=self.order, axis=1)
-
-    def scores(self):
-        # A neuron of more inputs has the larger norm whatever they are worth: between
-        # layers the mean |w| (L1) or the root mean square (L2) decides.
-        return [
-            np.where(norm < 0, norm, norm / layer.n_inputs ** (1 / self.order)).astype(np.float32)
-            for norm, layer in zip(self.norms(), self.model.layers[:-1], strict=True)
-        ]
-
-    def drop(self, keep):
-        layers = self.model.layers
-        for layer, following, kept in zip(layers[:-1], layers[1:], keep, strict=True):
-            self._fold_constants(layer, following)
-            stay = kept & _alive(layer)
-            layer.set_mask(_mask(layer) & stay[:, None])
-            following.set_mask(_mask(following) & stay)
-            layer.bias *= stay
-
-    def _fold_constants(self, layer, following):
-        """The next layer's bias takes what neurons without weights answer: constants."""
-        gone = ~_alive(layer)
-        answer = layer.bias[gone]
-        if layer.pre_grid is not None:
-            answer = layer.pre_grid.rounded(answer, self.model.input_amax)
-        answer, _ = activate(layer.activation, answer)
-        if layer.output_grid is not None:
-            answer = layer.output_grid.rounded(answer, self.model.input_amax)
-        following.bias += following.weight[:, gone] @ answer
-        layer.bias[gone] = 0
-
-
-def _alive(layer) -> np.ndarray:
-    return _mask(layer).any(axis=1)
-
-
-def _mask(layer) -> np.ndarray:
-    return np.ones(layer.weight.shape, bool) if layer.mask is None else layer.mask
 
 
 def _keep(scores: list[np.ndarray], sparsity: float, scope: str) -> list[np.ndarray]:
@@ -122,23 +40,6 @@ def _keep_above(scores: list[np.ndarray], threshold: float) -> list[np.ndarray]:
     for k, s in zip(kept, scores, strict=True):
         k[np.argmax(s)] = True
     return kept
-
-
-def shrink_neurons(model: Model) -> None:
-    """Removes hidden neurons whose mask is all False, from their layer and the next.
-
-    Such a neuron has weights and bias 0, so its output is 0 and nothing changes.
-    """
-    for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
-        if layer.mask is None:
-            continue
-        stay = _alive(layer)
-        if not stay.all():
-            following.keep(inputs=stay)
-            layer.keep(outputs=stay)
-    for layer in model.layers:
-        if layer.mask is not None and layer.mask.all():
-            layer.mask = None
 
 
 def prune(
@@ -163,7 +64,7 @@ def prune(
     sample_weight=None,
     random_state=None,
 ):
-    """Drops the least important weights or neurons: their norm, sorted, the lowest go.
+    """Drops the least important units, such as weights: their norm, sorted, the lowest go.
 
     Parameters
     ----------
@@ -174,16 +75,24 @@ def prune(
         Rows to fine-tune on with a schedule, and to recalibrate on. Without y, alpha is 1.
     sparsity : float in [0, 1)
         Fraction of the pattern's units that goes, those already gone included: of n units
-        ``round(sparsity * n)``, halves to even.
+        ``round(sparsity * n)``, halves to even. For N:M it is 1 - N/M, or None.
     threshold : float
         Instead of `sparsity`: units whose norm is below it go.
     norm : "l1" or "l2"
-        Of a unit; for one weight both are its magnitude, for neurons they differ. Between
-        layers of different widths the norm counts per input.
+        Of a unit; for one weight both are its magnitude, for larger units they differ. Between
+        layers the norm of a block counts per weight, that of a neuron by its layer's mean.
     scope : "global" or "layer"
         Units compete across all layers, or within each. One unit a layer always stays.
-    pattern : "unstructured" or "neuron"
-        Neurons are removed from their layer and the next, which makes every product smaller.
+    pattern : str
+        "unstructured": single weights. "4x8": blocks of 4 outputs by 8 inputs; 32, 16 or 8
+        outputs by 4 inputs are those that the runtime is fastest without. "2:4": of every 4
+        neighbouring inputs the 2 of largest magnitude stay, in every layer (Mishra et al. 2021,
+        "Accelerating sparse deep neural networks"). "neuron": neurons leave their layer and
+        the next. "feature": all that the first layer reads of a raw feature. What a neuron or
+        feature says on average over X, where given, goes into the next bias. "bin":
+        neighbouring bins of a feature become one; the norm is that of the corners, at the edge
+        between them, of the first layer's piecewise-linear functions. Neurons, features and
+        bins make the tables of the first layer smaller.
     schedule : None or "cubic"
         None drops at once; "cubic" raises the sparsity along 1 - (1 - t)^3 while training
         (Zhu & Gupta 2017, "To prune, or not to prune").
@@ -207,6 +116,14 @@ def prune(
     >>> sum(int((layer.weight != 0).sum()) for layer in small.model_.layers)
     98
     """
+    check_choice(PATTERNS, pattern=kind_of(pattern))
+    if neighbours := n_of_m(pattern):
+        if threshold is not None:
+            raise FarthingError(
+                f"threshold must be None for pattern {pattern!r}, got {threshold!r}"
+            )
+        check_n_of_m(pattern, sparsity)
+        sparsity, scope = 1 - neighbours[0] / neighbours[1], "layer"
     if (sparsity is None) == (threshold is None):
         raise FarthingError(
             "exactly one of sparsity and threshold must be given, "
@@ -220,7 +137,6 @@ def prune(
     check_choice(("magnitude",), method=method)
     check_choice(("l1", "l2"), norm=norm)
     check_choice(("global", "layer"), scope=scope)
-    check_choice(PATTERNS, pattern=pattern)
     check_choice((None, "cubic"), schedule=schedule)
     if schedule is None and epochs is not None:
         raise FarthingError(f"epochs must be None without a schedule, got {epochs!r}")
@@ -235,14 +151,7 @@ def prune(
         random_state=random_state,
     )
     network = step.model
-    if pattern == "neuron" and len(network.layers) < 2:
-        raise FarthingError("pattern 'neuron' needs a hidden layer, got a model without one")
-    units = (_Weights if pattern == "unstructured" else _Neurons)(network, norm)
-    if pattern == "neuron" and any(layer.residual for layer in network.layers):
-        raise FarthingError(
-            "pattern 'neuron' needs a model without residual layers, whose outputs and inputs must "
-            "stay the same ones"
-        )
+    units = units_of(pattern, network, norm, None if step.fit is None else step.fit.rows)
     if schedule is None:
         _drop(units, sparsity, threshold, scope)
     else:
@@ -256,21 +165,23 @@ def prune(
                 "prune before quantizing, or without a schedule"
             )
         _train_cubic(step, units, sparsity, scope, epochs or 6, learning_rate, augment)
-    if pattern == "neuron":
-        shrink_neurons(network)
+    units.shrink()
     return step.result(calibrate=calibrate)
 
 
-def _drop(units: _Units, sparsity, threshold, scope: str) -> None:
+def _drop(units: Units, sparsity, threshold, scope: str) -> None:
     if sparsity is None:
         units.drop(_keep_above(units.norms(), threshold))
-    else:
-        units.drop(_keep(units.scores(), sparsity, scope))
+        return
+    already = _dropped_share(units)
+    for i in range(1, units.rounds + 1):
+        share = already + (sparsity - already) * i / units.rounds
+        units.drop(_keep(units.scores(), share, scope))
 
 
 def _train_cubic(
     step: Step,
-    units: _Units,
+    units: Units,
     sparsity: float,
     scope: str,
     epochs: int,
@@ -280,6 +191,7 @@ def _train_cubic(
     already = _dropped_share(units)
 
     def on_step(index: int, total: int, _model: Model) -> None:
+        units.hold()
         ramp = max(1, int(RAMP * total))
         interval = max(1, ramp // UPDATES)
         if index > ramp or (index % interval and index != ramp):
@@ -297,5 +209,5 @@ def _train_cubic(
     _drop(units, max(sparsity, already), None, scope)
 
 
-def _dropped_share(units: _Units) -> float:
+def _dropped_share(units: Units) -> float:
     return float((np.concatenate(units.norms()) < 0).mean())

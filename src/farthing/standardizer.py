@@ -12,6 +12,9 @@ from farthing.samples import as_features, as_fitting_rows, check_width, distinct
 
 __all__ = ["Standardizer"]
 
+# A standardised value is at most that far from 0, so that no float sum becomes infinite.
+LIMIT = np.float32(2.0**32)
+
 
 class Standardizer:
     """Zero mean and unit deviation, column by column: the encoder of ``encoder=None``.
@@ -119,12 +122,14 @@ class Standardizer:
             raise FarthingError(f"X: column {j} holds infinity, allowed are finite values and NaN")
         y = np.where(np.isnan(X), self.fill_, X)
         # float32 throughout, one rounding an operation: docs/file-format.md.
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             y -= self.mean_
             y *= self.scale_ if amax is None else self.scale_ * np.float32(amax)
+        low, high = (-LIMIT, LIMIT) if amax is None else (np.float32(0), np.float32(amax))
+        y = np.where(y > low, y, low)  # an infinity times a scale of 0 is not above
+        np.minimum(y, high, out=y)
         if amax is None:
             return y
-        np.clip(y, 0, amax, out=y)
         np.rint(y, out=y)
         y /= np.float32(amax)
         return y

@@ -458,6 +458,8 @@ static inline void network_input(const network *net, const float *x, float *v) {
             continue;
         if (net->shape.amax)
             v[j] = rintf(network_clamp(v[j], (float)net->shape.amax));
+        else
+            v[j] = v[j] > -0x1p32f ? v[j] < 0x1p32f ? v[j] : 0x1p32f : -0x1p32f;
     }
     for (uint32_t j = net->frequencies ? net->shape.features : 0; j-- > 0;) {
         const float scaled = v[j];

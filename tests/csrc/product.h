@@ -34,7 +34,8 @@ static uint8_t random_value(uint64_t *seed, uint32_t amax) {
 
 /* `extreme`: all values amax, all weights of a column the largest of one sign, which is what
  * saturates int16 if anything does.
- * strip: of the blocks of so many outputs by four inputs most are 0; 0: of none. */
+ * strip: of the blocks of so many outputs by four inputs most are 0; 1: of single weights;
+ * 0: of none. */
 static layer layer_pruned(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint32_t bits,
                           int32_t weight_max, uint32_t group, uint32_t amax, int extreme,
                           uint32_t strip) {
@@ -49,11 +50,12 @@ static layer layer_pruned(uint64_t *seed, size_t m, uint32_t n, uint32_t k, uint
     for (size_t i = 0; i < (size_t)n * k; i++)
         l.weights[i] = extreme ? (int8_t)(i / k % 2 ? -weight_max : weight_max)
                                : random_weight(seed, weight_max);
+    const uint32_t run = strip > 1 ? 4 : 1;
     for (size_t j = 0; strip && j < n; j += strip)
-        for (size_t at = 0; at < k; at += 4)
-            if (random_below(seed, 6))
+        for (size_t at = 0; at < k; at += run)
+            if (random_below(seed, strip > 1 ? 6 : 12))
                 for (size_t i = j; i < n && i < j + strip; i++)
-                    memset(l.weights + i * k + at, 0, k - at < 4 ? k - at : 4);
+                    memset(l.weights + i * k + at, 0, k - at < run ? k - at : run);
     for (size_t i = 0; i < n * groups; i++)
         l.scales[i] = (uint8_t)(extreme ? 63 : 1 + random_below(seed, 63));
     for (size_t i = 0; i < m * k; i++)

@@ -33,15 +33,15 @@ static const ft_isa *right;
 
 /* Off by one in the first output of everything but one row. */
 static void wrong_gemm(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
-                       void *c, size_t ldc) {
-    right->gemm.run(w, store, m, a, lda, c, ldc);
+                       void *c, size_t ldc, void *scratch) {
+    right->gemm.run(w, store, m, a, lda, c, ldc, scratch);
     if (m > 1) ((uint8_t *)c)[0] ^= 1;
 }
 
 /* Off by one where a layer has a single output. */
 static void wrong_column(const ft_packed *w, ft_store store, size_t m, const uint8_t *a,
-                         size_t lda, void *c, size_t ldc) {
-    right->gemm.run(w, store, m, a, lda, c, ldc);
+                         size_t lda, void *c, size_t ldc, void *scratch) {
+    right->gemm.run(w, store, m, a, lda, c, ldc, scratch);
     if (w->n == 1) ((uint8_t *)c)[0] ^= 1;
 }
 

@@ -9,11 +9,13 @@ enum { MAX_M = 5, MAX_N = 70, MAX_K = 140 };
 static long depth_cases[2][5]; /* [u8][depth] of AVX2's int8 products */
 static long nibble_cases[2][3]; /* [u8][group / 32] */
 static long strip_cases[3][3]; /* [strip / 16][group / 32] */
+static long list_cases[3]; /* [depth] */
 static long column_cases[2]; /* [known to be exact in int16] */
 
 static void count_path(const ft_packed *w) {
     const int u8 = w->amax > 127;
-    if (w->strip) strip_cases[w->strip / 16][w->group / 32]++;
+    if (w->scratch_bytes) list_cases[u8 ? w->list_depth_u8 : w->list_depth_u7]++;
+    else if (w->strip) strip_cases[w->strip / 16][w->group / 32]++;
     else if (w->nr == 1) column_cases[w->bits == 4 || (u8 ? w->depth_u8 : w->depth_u7)]++;
     else if (w->nibbles) nibble_cases[u8][w->group / 32]++;
     else depth_cases[u8][u8 ? w->depth_u8 : w->depth_u7]++;
@@ -48,15 +50,16 @@ static void check_layer(const ft_isa *isa, const layer *l, const guarded *area, 
         memcpy(a + i * lda, l->values + i * w.k, w.k);
         for (size_t k = w.k; k < w.k_padded; k++) a[i * lda + k] = (uint8_t)random_bits(seed);
     }
-    void *c = malloc(l->m * ldc * 4);
+    void *c = malloc(l->m * ldc * 4), *scratch = ft_alloc(w.scratch_bytes, 1);
     for (ft_store store = FT_STORE_I32; store <= FT_STORE_F32; store++) {
         memset(c, POISON, l->m * ldc * 4);
-        w.run(&w, store, l->m, a, lda, c, ldc);
+        w.run(&w, store, l->m, a, lda, c, ldc, scratch);
         CHECK(output_is_right(l, &w, store, c, ldc),
               "%s bits=%u group=%u amax=%u weight_max=%d m=%zu n=%u k=%u store=%d", isa->name,
               w.bits, w.group, w.amax, (int)l->weight_max, l->m, w.n, w.k, (int)store);
     }
     free(c);
+    ft_free(scratch);
     ft_pack_free(&w);
 }
 
@@ -114,6 +117,26 @@ static void test_blocks(const guarded *area) {
         for (size_t c = 0; c < CONFIGURATIONS; c++) check_shape(1, 9, k, c, 0, area);
 }
 
+/* Weights pruned one by one, met by many rows: whole tiles of 32, what is left of one, fewer. */
+static void test_lists(const guarded *area) {
+    static const uint32_t ns[] = {2, 8, 9, 37, 64}, ks[] = {40, 129, 257, 1030};
+    static const size_t ms[] = {1, 23, 24, 25, 32, 33, 56, 64, 97};
+    for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
+        for (size_t j = 0; j < sizeof ks / sizeof *ks; j++) {
+            for (size_t c = 0; c < CONFIGURATIONS; c++) {
+                const uint32_t *conf = configurations[c];
+                const size_t turn = i + 3 * j + 5 * c, m = ms[turn % (sizeof ms / sizeof *ms)];
+                if (isa_skips()) continue;
+                uint64_t seed = turn;
+                layer l = layer_pruned(&seed, m, ns[i], ks[j], conf[0], (int32_t)conf[1], conf[2],
+                                       conf[3], (int)(turn % 7 == 0), 1);
+                check_everywhere(&l, area, &seed);
+                layer_free(&l);
+            }
+        }
+    }
+}
+
 /* Block-sparse weights: every width of strip with tails of n and k, and every m up to two tiles. */
 static void test_strips(const guarded *area) {
     static const uint32_t ns[] = {2, 7, 8, 15, 16, 31, 32, 33, 64, 70};
@@ -154,6 +177,8 @@ static void test_every_path_was_taken(void) {
     for (size_t strip = 0; strip < 3; strip++)
         for (size_t group = 0; group < 3; group++)
             CHECK(strip_cases[strip][group] > 0, "strips of %d, group %zu", 8 << strip, 32 * group);
+    for (uint32_t depth = 0; depth <= 2 && ft_isa_current()->lists.run; depth++)
+        CHECK(list_cases[depth] > 0, "lists, depth %u", depth);
     CHECK(column_cases[0] > 0 && column_cases[1] > 0, "one output: %ld and %ld", column_cases[0],
           column_cases[1]);
 }
@@ -369,6 +394,7 @@ int main(int argc, char **argv) {
     test_blocks(&area);
     test_int32_bound(&area);
     test_strips(&area);
+    test_lists(&area);
     test_every_path_was_taken();
     test_matmul();
     test_matmul_notices_one_large_value();

@@ -26,7 +26,7 @@ static float *random_array(uint64_t *seed, size_t n, int finite) {
 static float expected(const ft_scaler *s, float x, size_t i) {
     const volatile float centred = (isnan(x) ? s->fill[i] : x) - s->shift[i];
     const volatile float v = centred * s->scale[i];
-    return v;
+    return !(v > -0x1p32f) ? -0x1p32f : v < 0x1p32f ? v : 0x1p32f;
 }
 
 static int is_right(const ft_scaler *s, ft_store store, float x, const void *y, size_t i) {
@@ -36,7 +36,7 @@ static int is_right(const ft_scaler *s, ft_store store, float x, const void *y, 
         return ((const uint8_t *)y)[i] == (uint8_t)rintf(v < amax ? v : amax);
     }
     const float *got = (const float *)y + i;
-    return memcmp(got, &want, sizeof want) == 0 || (isnan(*got) && isnan(want));
+    return memcmp(got, &want, sizeof want) == 0;
 }
 
 static void check_scale(const ft_isa *isa, size_t n, const guarded *area, uint64_t *seed) {

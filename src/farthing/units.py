@@ -1,0 +1,381 @@
+"""What pruning removes: the units of each pattern, their norms, and how they go."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from farthing import _core
+from farthing._validate import FarthingError
+from farthing.activations import activate
+from farthing.encoding import PiecewiseLinearEncoder
+from farthing.kernels import block_of, check_n_of_m, n_of_m
+from farthing.layers import Dense
+from farthing.model import Model
+
+__all__ = ["PATTERNS", "Units", "kind_of", "units_of"]
+
+BLOCK, N_OF_M = "4x8 or another block", "2:4 or another N:M"
+PATTERNS = ("unstructured", "neuron", "feature", "bin", BLOCK, N_OF_M)
+
+# Rows whose mean stands for a feature or neuron that goes.
+MEAN_ROWS = 2048
+
+
+class Units:
+    """The prunable units of a model: their norms, and the masks that drop them."""
+
+    # In so many parts those go that go at once: more where they change each other's norms.
+    rounds = 1
+
+    def __init__(self, model: Model, norm: str):
+        self.model = model
+        self.order = {"l1": 1, "l2": 2}[norm]
+
+    def norms(self) -> list[np.ndarray]:
+        """A float32 vector a layer; a unit already dropped is -1, below every other."""
+        raise NotImplementedError
+
+    def scores(self) -> list[np.ndarray]:
+        """Norms made comparable between layers."""
+        return self.norms()
+
+    def drop(self, keep: list[np.ndarray]) -> None:
+        """Sets masks, and zeroes what they drop."""
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """Restores, after a training step, what no mask keeps."""
+
+    def shrink(self) -> None:
+        """Removes what was dropped from the model's shapes, where that can be done."""
+
+
+def units_of(pattern: str, model: Model, norm: str, rows: np.ndarray | None = None) -> Units:
+    """The units of `pattern`; rows: raw rows, whose mean stands for a feature or neuron that
+    goes."""
+    kind = kind_of(pattern)
+    if kind == BLOCK:
+        return Blocks(model, norm, block_of(pattern))
+    if kind == N_OF_M:
+        return Neighbours(model, norm, pattern)
+    if kind in ("feature", "neuron"):
+        return {"feature": Features, "neuron": Neurons}[kind](model, norm, rows)
+    return {"unstructured": Weights, "bin": Bins}[kind](model, norm)
+
+
+def kind_of(pattern: object) -> object:
+    """Which of `PATTERNS` a pattern is; itself where it is none.
+
+    >>> kind_of("32x4"), kind_of("1:4"), kind_of("bin")
+    ('4x8 or another block', '2:4 or another N:M', 'bin')
+    """
+    if block_of(pattern):
+        return BLOCK
+    return N_OF_M if n_of_m(pattern) else pattern
+
+
+class Weights(Units):
+    def norms(self):
+        # For a single weight the L1 and the L2 norm are both its magnitude.
+        return [
+            np.where(_mask(layer), np.abs(layer.weight), -1.0).ravel().astype(np.float32)
+            for layer in self.model.layers
+        ]
+
+    def drop(self, keep):
+        for layer, kept in zip(self.model.layers, keep, strict=True):
+            layer.set_mask(_mask(layer) & kept.reshape(layer.weight.shape))
+
+
+class Blocks(Units):
+    """Blocks of so many outputs by so many inputs of every layer, short at the edges."""
+
+    def __init__(self, model: Model, norm: str, block: tuple[int, int]):
+        super().__init__(model, norm)
+        self.block = block
+
+    def norms(self):
+        return [
+            np.where(self._alive(layer), self._blocks(layer.weight, self.order == 2), -1.0)
+            .astype(np.float32)
+            .ravel()
+            for layer in self.model.layers
+        ]
+
+    def scores(self):
+        # A short block has the smaller norm whatever its weights are worth: the mean |w| (L1) or
+        # the root mean square (L2) decides.
+        counts = [self._blocks(np.ones_like(layer.weight)).ravel() for layer in self.model.layers]
+        return [
+            np.where(norm < 0, norm, norm / count ** (1 / self.order)).astype(np.float32)
+            for norm, count in zip(self.norms(), counts, strict=True)
+        ]
+
+    def drop(self, keep):
+        rows, columns = self.block
+        for layer, kept in zip(self.model.layers, keep, strict=True):
+            n, k = layer.weight.shape
+            grid = kept.reshape(-(-n // rows), -(-k // columns))
+            wide = np.repeat(np.repeat(grid, rows, axis=0)[:n], columns, axis=1)[:, :k]
+            layer.set_mask(_mask(layer) & wide)
+
+    def _blocks(self, weight: np.ndarray, l2: bool = False) -> np.ndarray:
+        return _core.prune_scores(np.ascontiguousarray(weight, np.float32), *self.block, l2)
+
+    def _alive(self, layer: Dense) -> np.ndarray:
+        return self._blocks(_mask(layer)) > 0
+
+
+class Neighbours(Units):
+    """N:M: weights, of which the N largest among every M neighbouring inputs never go."""
+
+    def __init__(self, model: Model, norm: str, pattern: str):
+        super().__init__(model, norm)
+        self.stay, self.of = n_of_m(pattern)
+        check_n_of_m(pattern, None, **{layer.name: layer.n_inputs for layer in model.layers})
+
+    def norms(self):
+        norms = []
+        for layer in self.model.layers:
+            # What is masked loses against a weight that is 0.
+            size = np.where(_mask(layer), np.abs(layer.weight), -1.0).astype(np.float32)
+            stay = _core.prune_neighbours(np.ascontiguousarray(size + 1), self.stay, self.of)
+            norms.append(np.where(stay & _mask(layer), np.inf, size).ravel())
+        return norms
+
+    def drop(self, keep):
+        Weights.drop(self, keep)
+
+    def shrink(self):
+        # Where zeros were before, their share is reached too soon.
+        self.drop([np.isinf(norm) for norm in self.norms()])
+
+
+class Features(Units):
+    """Raw features: all that the first layer reads of one."""
+
+    def __init__(self, model: Model, norm: str, rows: np.ndarray | None):
+        super().__init__(model, norm)
+        self.means = None
+        if rows is not None:
+            encoder, amax = model.encoder, model.input_amax
+            self.means = encoder.expand(encoder.positions(_sample(rows), amax)).mean(axis=0)
+
+    def norms(self):
+        layer, owner = self.model.layers[0], self.model.encoder.feature_of_column
+        count = self.model.n_features
+        size = np.abs(layer.weight.astype(np.float64)) ** self.order
+        total = np.bincount(owner, size.sum(axis=0), count) ** (1 / self.order)
+        alive = np.bincount(owner, _mask(layer).any(axis=0), count) > 0
+        return [np.where(alive, total, -1.0).astype(np.float32)]
+
+    def drop(self, keep):
+        layer = self.model.layers[0]
+        stay = keep[0][self.model.encoder.feature_of_column]
+        if self.means is not None:
+            layer.bias += (layer.weight[:, ~stay] @ self.means[~stay]).astype(layer.bias.dtype)
+        layer.set_mask(_mask(layer) & stay)
+
+    def shrink(self):
+        """Takes the bins of dropped numeric features: their columns, and rows of the table."""
+        encoder, layer = self.model.encoder, self.model.layers[0]
+        if not isinstance(encoder, PiecewiseLinearEncoder) or layer.mask is None:
+            return
+        alive = np.bincount(encoder.feature_of_column, layer.mask.any(axis=0), encoder.n_features_)
+        gone = [j for j in np.flatnonzero(alive == 0) if j not in encoder.categories_]
+        layer.keep(inputs=~np.isin(encoder.feature_of_column, gone))
+        edges, fill = list(encoder.edges_), encoder.fill_.copy()
+        for j in gone:
+            edges[j], fill[j] = edges[j][:0], 0
+        encoder.set_edges(edges, fill)
+        _forget_full_masks(self.model)
+
+
+class Neurons(Units):
+    def __init__(self, model: Model, norm: str, rows: np.ndarray | None):
+        super().__init__(model, norm)
+        if len(model.layers) < 2:
+            raise FarthingError("pattern 'neuron' needs a hidden layer, got a model without one")
+        if any(layer.residual for layer in model.layers):
+            raise FarthingError(
+                "pattern 'neuron' needs a model without residual layers, whose outputs and inputs "
+                "must stay the same ones"
+            )
+        self.sample = None if rows is None else _sample(rows)
+
+    def norms(self):
+        return [
+            np.where(_alive(layer), self._norm(layer.weight), -1.0).astype(np.float32)
+            for layer in self.model.layers[:-1]
+        ]
+
+    def _norm(self, weight: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(weight.astype(np.float64), ord=self.order, axis=1)
+
+    def scores(self):
+        # Whatever they are worth, a neuron of more inputs has the larger norm, and so has one of
+        # few inputs that each say much: between layers each counts by its layer's mean.
+        scores = []
+        for norm in self.norms():
+            alive = norm >= 0
+            mean = norm[alive].mean() if norm[alive].any() else 1.0
+            scores.append(np.where(alive, norm / mean, -1.0).astype(np.float32))
+        return scores
+
+    def drop(self, keep):
+        layers = self.model.layers
+        means = self._mean_outputs()
+        for layer, following, kept, mean in zip(layers[:-1], layers[1:], keep, means, strict=True):
+            self._fold_constants(layer, following)
+            stay = kept & _alive(layer)
+            if mean is not None:
+                gone = ~kept & _alive(layer)
+                following.bias += (following.weight[:, gone] @ mean[gone]).astype(
+                    following.bias.dtype
+                )
+            layer.set_mask(_mask(layer) & stay[:, None])
+            following.set_mask(_mask(following) & stay)
+            layer.bias *= stay
+
+    def shrink(self):
+        shrink_neurons(self.model)
+
+    def _mean_outputs(self) -> list[np.ndarray | None]:
+        """What every hidden layer answers on average, for what goes to leave behind."""
+        hidden = self.model.layers[:-1]
+        if self.sample is None:
+            return [None] * len(hidden)
+        encoder, means = self.model.encoder, []
+        x = encoder.expand(encoder.positions(self.sample, self.model.input_amax))
+        for layer in hidden:
+            x, _ = layer.forward(x)
+            means.append(x.mean(axis=0))
+        return means
+
+    def _fold_constants(self, layer, following):
+        """The next layer's bias takes what neurons without weights answer: constants."""
+        gone = ~_alive(layer)
+        answer = layer.bias[gone]
+        if layer.pre_grid is not None:
+            answer = layer.pre_grid.rounded(answer, self.model.input_amax)
+        answer, _ = activate(layer.activation, answer)
+        if layer.output_grid is not None:
+            answer = layer.output_grid.rounded(answer, self.model.input_amax)
+        following.bias += following.weight[:, gone] @ answer
+        layer.bias[gone] = 0
+
+
+def _sample(rows: np.ndarray) -> np.ndarray:
+    return rows[:: max(1, len(rows) // MEAN_ROWS)]
+
+
+def _alive(layer) -> np.ndarray:
+    return _mask(layer).any(axis=1)
+
+
+def _mask(layer) -> np.ndarray:
+    return np.ones(layer.weight.shape, bool) if layer.mask is None else layer.mask
+
+
+def shrink_neurons(model: Model) -> None:
+    """Removes hidden neurons whose mask is all False, from their layer and the next.
+
+    Such a neuron has weights and bias 0, so its output is 0 and nothing changes.
+    """
+    for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
+        if layer.mask is None:
+            continue
+        stay = _alive(layer)
+        stay[0] |= not stay.any()  # a layer without a neuron is none
+        if not stay.all():
+            following.keep(inputs=stay)
+            layer.keep(outputs=stay)
+    _forget_full_masks(model)
+
+
+def _forget_full_masks(model: Model) -> None:
+    for layer in model.layers:
+        if layer.mask is not None and layer.mask.all():
+            layer.mask = None
+
+
+class Bins(Units):
+    """Inner edges of the encoding: without one, two neighbouring bins of a feature are one.
+
+    A first layer's unit is, in every feature, piecewise linear with a slope a bin.  The norm of
+    an edge is over the units: how far, at the edge, the line through both bins passes the corner
+    that it replaces.  Until `shrink`, bins that are one have slopes that are kept equal.
+    """
+
+    rounds = 32
+
+    def __init__(self, model: Model, norm: str):
+        super().__init__(model, norm)
+        encoder = model.encoder
+        if not isinstance(encoder, PiecewiseLinearEncoder) or not (encoder.bins_ > 1).any():
+            raise FarthingError(
+                "pattern 'bin' needs a model with encoder='piecewise_linear' and a feature of two "
+                "bins or more"
+            )
+        if model.is_quantized:
+            raise FarthingError(
+                "pattern 'bin' needs float weights, got a quantized model; prune before quantizing"
+            )
+        columns = [encoder.ordered_columns(j) for j in np.flatnonzero(encoder.bins_)]
+        widths = [
+            np.diff(encoder.edges_[j].astype(np.float64)) for j in np.flatnonzero(encoder.bins_)
+        ]
+        # Neighbouring columns of one feature, and the widths of all columns that are bins.
+        self.left = np.concatenate([own[:-1] for own in columns])
+        self.width = np.ones(encoder.width)
+        self.width[np.concatenate(columns)] = np.concatenate(widths)
+        self.kept = np.ones(len(self.left), bool)
+
+    def _runs(self) -> np.ndarray:
+        """The number (width,) of the run of merged columns that a column belongs to."""
+        starts = np.ones(len(self.width), bool)
+        starts[self.left[~self.kept] + 1] = False
+        return np.cumsum(starts) - 1
+
+    def _merged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Runs, and of each its weights (n, runs) and width."""
+        run = self._runs()
+        count = run[-1] + 1
+        first = np.searchsorted(run, np.arange(count))
+        weight = np.add.reduceat(self.model.layers[0].weight.astype(np.float64), first, axis=1)
+        return run, weight, np.bincount(run, self.width, count)
+
+    def norms(self):
+        run, weight, width = self._merged()
+        before, after = run[self.left], run[self.left + 1]
+        share = width[before] / (width[before] + width[after])
+        corner = np.abs(weight[:, before] * (1 - share) - weight[:, after] * share)
+        total = (corner**self.order).sum(axis=0) ** (1 / self.order)
+        return [np.where(self.kept, total, -1.0).astype(np.float32)]
+
+    def drop(self, keep):
+        self.kept &= keep[0]
+        self.hold()
+
+    def hold(self):
+        layer = self.model.layers[0]
+        run, weight, width = self._merged()
+        layer.weight[...] = weight[:, run] * (self.width / width[run])
+        if layer.mask is not None:
+            first = np.searchsorted(run, np.arange(run[-1] + 1))
+            layer.mask = np.logical_or.reduceat(layer.mask, first, axis=1)[:, run]
+
+    def shrink(self):
+        encoder, layer = self.model.encoder, self.model.layers[0]
+        self.hold()
+        run, weight, _ = self._merged()
+        first = np.searchsorted(run, np.arange(run[-1] + 1))
+        gone = np.isin(np.arange(len(run)), self.left[~self.kept] + 1)
+        edges = list(encoder.edges_)
+        for j in np.flatnonzero(encoder.bins_):
+            own = encoder.ordered_columns(j)
+            edges[j] = edges[j][np.append(~gone[own], True)]
+        layer.keep(inputs=np.isin(np.arange(len(run)), first))
+        layer.weight[...] = weight
+        layer.project()
+        encoder.set_edges(edges, encoder.fill_)
