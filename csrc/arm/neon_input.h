@@ -35,11 +35,11 @@ NEON_TEMPLATE float32x4_t scale4(const ft_scaler *s, float32x4_t x, size_t at) {
     return vmulq_f32(vsubq_f32(known, vld1q_f32(s->shift + at)), vld1q_f32(s->scale + at));
 }
 
-/* v > -limit ? v : -limit, then v < limit ? v : limit: -limit where v is NaN. */
+/* v > -limit ? v : -limit, then likewise from above: -limit where v is NaN. */
 NEON_TEMPLATE float32x4_t clamp_standard(float32x4_t v) {
-    const float32x4_t limit = vdupq_n_f32(FT_STANDARD_LIMIT), least = vnegq_f32(limit);
+    const float32x4_t most = vdupq_n_f32(FT_STANDARD_LIMIT), least = vdupq_n_f32(-FT_STANDARD_LIMIT);
     const float32x4_t above = vbslq_f32(vcgtq_f32(v, least), v, least);
-    return vbslq_f32(vcltq_f32(above, limit), above, limit);
+    return vbslq_f32(vcltq_f32(above, most), above, most);
 }
 
 static NEON_FN void scale(const ft_scaler *s, ft_store store, const float *x, void *y) {

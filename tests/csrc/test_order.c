@@ -24,7 +24,8 @@ static void check_order(const char *cpu, uint64_t bits, const char *expected) {
     for (uint32_t i = 0; i < list.count; i++) {
         const ft_isa *isa = &list.isas[i];
         CHECK(isa->gemm.run && isa->gemm_f32.run && isa->find_infinity && isa->scale &&
-                  isa->encode && isa->encode_f32,
+                  isa->encode && isa->encode_f32 && isa->range && isa->quantize &&
+                  isa->dequantize && isa->join_nibbles && isa->split_nibbles,
               "%s: %s has gaps", cpu, isa->name);
     }
     CHECK(!strcmp(list.removed, failing), "%s: removed %s", cpu, list.removed);
