@@ -5,8 +5,9 @@
 For every seed: 60/20/20 split of the credit-default data, a LightGBM teacher, the 64-32 float32
 student distilled from it. The student is pruned by either norm and, at once, at random; prints
 the mean change in AUC on the final part with its standard error over the seeds, the paired
-difference between the norms, the rank correlation of the two scores over the groups, and how
-many of the removed groups only one of them removes. A single weight has one score by both
+difference between the norms, the rank correlation of the two scores over the groups (weights,
+blocks of 8 outputs by 4 inputs, neurons, features, edges of bins), and how many of the groups of
+lowest score have it by one norm only. A single weight has one score by both
 norms: that the two prune to the same bytes is checked. Then students trained with a penalty:
 what of them is exactly zero, and their change in AUC. `l2` shrinks and makes no zeros.
 """
@@ -22,9 +23,10 @@ import numpy as np
 import farthing
 from farthing.demo import data
 from farthing.demo.teacher import train_teacher
-from farthing.pruning import PATTERNS, shrink_neurons
+from farthing.units import units_of
 
 HIDDEN = (64, 32)
+PATTERNS = ("unstructured", "8x4", "neuron", "feature", "bin")
 SPARSITIES = (0.5, 0.8)
 SCHEDULES = (None, "cubic")
 NORMS = ("l1", "l2")
@@ -41,56 +43,26 @@ PENALTIES = {
 }
 
 
-def scores(model, pattern: str, norm: str) -> np.ndarray:
-    """The score of every group, as `prune` compares them between layers: norms by input."""
-    order = {"l1": 1, "l2": 2}[norm]
-    if pattern == "unstructured":
-        groups = [layer.weight.reshape(-1, 1) for layer in model.layers]
-    else:
-        groups = [layer.weight for layer in model.layers[:-1]]
-    powers = [np.abs(rows.astype(np.float64)) ** order for rows in groups]
-    return np.concatenate([rows.mean(axis=1) ** (1 / order) for rows in powers])
+def scores(student, pattern: str, norm: str) -> np.ndarray:
+    """The score of every group, as `prune` compares them between layers."""
+    return np.concatenate(units_of(pattern, student.model_.copy(), norm).scores())
 
 
-def removed(before, after, pattern: str) -> np.ndarray:
-    """Which groups a pruning at once has taken from a model: bool (groups,)."""
-    if pattern == "unstructured":
-        return np.concatenate([(layer.weight == 0).ravel() for layer in after.layers])
-    # The neurons that stay keep their biases, which no two share.
-    return np.concatenate(
-        [
-            ~np.isin(old.bias, new.bias)
-            for old, new in zip(before.layers[:-1], after.layers[:-1], strict=True)
-        ]
-    )
+def lowest(values: np.ndarray, sparsity: float) -> np.ndarray:
+    """Which groups have the lowest scores: bool (groups,)."""
+    gone = np.zeros(len(values), bool)
+    gone[np.argsort(values, kind="stable")[: round(sparsity * len(values))]] = True
+    return gone
 
 
-def drop(model, pattern: str, gone: np.ndarray) -> None:
-    """Takes groups from a model, in place."""
-    single = pattern == "unstructured"
-    layers = model.layers if single else model.layers[:-1]
-    sizes = [layer.weight.size if single else len(layer.bias) for layer in layers]
-    parts = np.split(~gone, np.cumsum(sizes)[:-1])
-    for i, (layer, stays) in enumerate(zip(layers, parts, strict=True)):
-        if single:
-            layer.set_mask(stays.reshape(layer.weight.shape))
-            continue
-        own = np.ones(layer.weight.shape, bool) if layer.mask is None else layer.mask
-        layer.set_mask(own & stays[:, None])
-        layer.bias *= stays
-        following = model.layers[i + 1]
-        following.set_mask(np.broadcast_to(stays, following.weight.shape))
-    if not single:
-        shrink_neurons(model)
-
-
-def pruned_at_random(student, pattern: str, sparsity: float, rng: np.random.Generator):
+def pruned_at_random(student, pattern: str, sparsity: float, rows, rng: np.random.Generator):
     """A copy of the student without so many of its groups, whichever."""
     model = student.model_.copy()
-    n = len(scores(model, pattern, "l1"))
-    gone = np.zeros(n, bool)
-    gone[rng.permutation(n)[: round(sparsity * n)]] = True
-    drop(model, pattern, gone)
+    units = units_of(pattern, model, "l1", rows)
+    sizes = [len(values) for values in units.scores()]
+    gone = lowest(rng.random(sum(sizes)), sparsity)
+    units.drop(np.split(~gone, np.cumsum(sizes)[:-1]))
+    units.shrink()
     small = copy.copy(student)
     small.model_ = model
     small._forget_scorer()
@@ -120,7 +92,7 @@ def prunings(student, X, y, auc: Callable, seed: int, **training) -> list[dict]:
     rng = np.random.default_rng(seed)
     rows = []
     for pattern in PATTERNS:
-        one, other = (scores(student.model_, pattern, norm) for norm in NORMS)
+        one, other = (scores(student, pattern, norm) for norm in NORMS)
         correlation = float(spearmanr(one, other).statistic)
         for sparsity in SPARSITIES:
             for schedule in SCHEDULES:
@@ -141,9 +113,9 @@ def prunings(student, X, y, auc: Callable, seed: int, **training) -> list[dict]:
                     **{norm: auc(model) - reference for norm, model in small.items()},
                 }
                 if schedule is None:
-                    gone = [removed(student.model_, m.model_, pattern) for m in small.values()]
+                    gone = [lowest(values, sparsity) for values in (one, other)]
                     row["differ"] = float((gone[0] & ~gone[1]).sum() / gone[0].sum())
-                    chance = pruned_at_random(student, pattern, sparsity, rng)
+                    chance = pruned_at_random(student, pattern, sparsity, X.astype(np.float32), rng)
                     row["random"] = auc(chance) - reference
                 rows.append(row)
     return rows

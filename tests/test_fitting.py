@@ -200,7 +200,10 @@ def test_group_l1_drops_a_feature_of_noise_for_good():
         ({"edges": "teacher"}, "'teacher' is for distill"),
         ({"batch_norm": True, "l1": 0.1}, "batch_norm=False"),
         ({"categorical_features": [1], "encoder": None}, "encoder='piecewise_linear'"),
-        ({"categorical_features": ["late"]}, "indices where the columns have no names"),
+        (
+            {"categorical_features": ["late"]},
+            "indices, 0 to 4, where the columns",
+        ),
         ({"categorical_features": [1], "monotone_constraints": {1: 1}}, "categorical"),
     ],
 )

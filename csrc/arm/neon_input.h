@@ -37,7 +37,7 @@ NEON_TEMPLATE float32x4_t scale4(const ft_scaler *s, float32x4_t x, size_t at) {
 
 /* v > -limit ? v : -limit, then likewise from above: -limit where v is NaN. */
 NEON_TEMPLATE float32x4_t clamp_standard(float32x4_t v) {
-    const float32x4_t most = vdupq_n_f32(FT_STANDARD_LIMIT), least = vdupq_n_f32(-FT_STANDARD_LIMIT);
+    const float32x4_t most = vdupq_n_f32(FT_STANDARD_LIMIT), least = vnegq_f32(most);
     const float32x4_t above = vbslq_f32(vcgtq_f32(v, least), v, least);
     return vbslq_f32(vcltq_f32(above, most), above, most);
 }
