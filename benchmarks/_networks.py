@@ -106,7 +106,7 @@ def onnx_int4(network: Network, rows: int, block: int = 32) -> bytes:
 
 
 def nibbles(weight: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """As MatMulNBits has them: codes uint8 (n, blocks, block / 2), 8 being 0; scales (n, blocks)."""
+    """As MatMulNBits has them: uint8 (n, blocks, block / 2), where 8 is 0; scales (n, blocks)."""
     n, k = weight.shape
     blocks = -(-k // block)
     padded = np.zeros((n, blocks * block), np.float32)

@@ -190,7 +190,7 @@ def goals(results: list[dict]) -> list[Goal]:
         if shapes:
             names = matching(by[shapes[0]], *mine)
             worst, ceiling = worst_of([ratio(by[s], names, peers) for s in shapes]), None
-            if worst is not None:
+            if worst is not None and all(limits[s] for s in shapes):
                 ceiling = worst_of([ratio(by[s] | limits[s], names, peers) for s in shapes])
             found.append(Goal(text, worst, goal, ceiling=ceiling))
     return found
