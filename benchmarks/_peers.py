@@ -40,7 +40,7 @@ def bound(session, x: np.ndarray, out: np.ndarray):
     return binding
 
 
-def _onnxruntime(data: bytes, x: np.ndarray, out: np.ndarray) -> Product:
+def onnxruntime_product(data: bytes, x: np.ndarray, out: np.ndarray) -> Product:
     run = session(data, 1)
     binding = bound(run, x, out)
     # The binding knows addresses only: the call keeps the arrays.
@@ -49,12 +49,12 @@ def _onnxruntime(data: bytes, x: np.ndarray, out: np.ndarray) -> Product:
 
 def onnxruntime_integer(x: np.ndarray, w: np.ndarray, *, signed: bool) -> Product:
     data = networks.onnx_integer(w, len(x), signed=signed)
-    return _onnxruntime(data, x, np.empty((len(x), len(w)), np.int32))
+    return onnxruntime_product(data, x, np.empty((len(x), len(w)), np.int32))
 
 
 def onnxruntime_nbits(x: np.ndarray, w: np.ndarray) -> Product:
     data = networks.onnx_int4(networks.product(w), len(x))
-    return _onnxruntime(data, x.astype(np.float32), np.empty((len(x), len(w)), np.float32))
+    return onnxruntime_product(data, x.astype(np.float32), np.empty((len(x), len(w)), np.float32))
 
 
 def litert(x: np.ndarray, w: np.ndarray, form: str) -> Product:

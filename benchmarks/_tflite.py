@@ -73,7 +73,8 @@ class _File:
 def _codes(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Integers by channel, as stored, and their scales."""
     most = 127 if bits == 8 else 7
-    scales = np.maximum(np.abs(weight).max(axis=1), 1e-30) / most
+    scales = np.abs(weight).max(axis=1) / most
+    scales[scales == 0] = 1.0
     codes = np.rint(weight / scales[:, None]).astype(np.int8)
     if bits == 8:
         return codes, scales
