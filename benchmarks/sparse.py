@@ -152,7 +152,8 @@ def model(how: Measure, missing: dict) -> dict:
     network = network_of(small)
     batches = [np.ascontiguousarray(X[i : i + 1]) for i in range(256)]
     for name, peer in build(_peers.builders(network, batches, X[:2048]), missing).items():
-        assert abs(peer.answer(batches[0])[0, 0] - network(batches[0])[0, 0]) < 0.1, name
+        error = abs(peer.answer(batches[0])[0, 0] - network(batches[0])[0, 0])
+        assert error < (0.5 if "int4" in name else 0.1 if "int8" in name else 1e-4), name
         turns[name] = peer.turn
     return {"seconds": seconds_a_call(turns, how), "layouts": layouts}
 
