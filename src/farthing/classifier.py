@@ -83,9 +83,9 @@ class Classifier(Learner):
         times the squared coefficients of the standardised columns, added to the mean loss;
         "auto": 1e-4.
     feature_dropout : float or "auto"
-        The share of the raw features that each step leaves out; "auto": 0, under 1,000 rows the
-        better of 0 and 0.3 by cross-validation (`farthing.few_rows`), which trains six small
-        networks before; of few rows that a teacher labels 0.3.
+        The share of the raw features that each step leaves out; "auto": 0, under 1,000 rows
+        0.3 unless 0 is better in all three folds of a cross-validation (`farthing.few_rows`),
+        which trains up to six small networks first; of few rows that a teacher labels 0.3.
     l1, group_l1 : float, or for group_l1 a dict
         Penalties that make weights exactly zero, and keep them so (`farthing.penalties`): on
         every weight, and on groups: a number counts for features, a dict by "feature", "bin"
