@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -108,7 +109,9 @@ def files(folder: Path, missing: dict) -> dict[str, str]:
         import torch
         from _peers import torch_module
 
-        traced = torch.jit.trace(torch_module(network), torch.zeros(1, network.inputs))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer formats need more than torch to open
+            traced = torch.jit.trace(torch_module(network), torch.zeros(1, network.inputs))
         traced.save(str(folder / "model.pt"))
         return folder / "model.pt"
 
