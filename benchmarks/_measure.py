@@ -254,8 +254,18 @@ def finish(found: dict, text: str, goals: list[Goal], options: argparse.Namespac
     return found
 
 
-def bars(path: str, title: str, groups: Mapping[str, Mapping[str, float]], label: str) -> None:
-    """A chart of horizontal bars, one group under another; ours are the names of farthing."""
+def bars(
+    path: str,
+    title: str,
+    groups: Mapping[str, Mapping[str, float]],
+    label: str,
+    *,
+    log: bool = False,
+) -> None:
+    """A chart of horizontal bars, one group under another; ours are the names of farthing.
+
+    log: where the bars are times that differ by orders of magnitude.
+    """
     try:
         import matplotlib
     except ImportError as error:
@@ -271,17 +281,18 @@ def bars(path: str, title: str, groups: Mapping[str, Mapping[str, float]], label
     shades |= {name: ("#0b5d3b", "#2f9e6e", "#8fd1b0")[i % 3] for i, name in enumerate(ours)}
     count = sum(map(len, groups.values())) + len(groups)
     figure, axes = pyplot.subplots(figsize=(8, 0.22 * count + 1))
-    place, seen = 0, set()
+    every = [value for values in groups.values() for value in values.values()]
+    left, right = (min(every) / 2, max(every) * 20) if log else (0, max(every) * 1.45)
+    axes.set(xscale="log" if log else "linear", xlim=(left, right), yticks=[])
+    place = 0
     for group, values in groups.items():
-        axes.text(0, place - 0.1, group, fontsize=8, fontweight="bold", va="center")
+        axes.text(left, place - 0.1, group, fontsize=8, fontweight="bold", va="center")
         place += 1
         for name, value in values.items():
-            axes.barh(place, value, color=shades[name], label=None if name in seen else name)
+            axes.barh(place, value - left, left=left, color=shades[name])
             axes.text(value, place, f" {value:.3g}  {name}", fontsize=7, va="center")
-            seen.add(name)
             place += 1
-    most = max(value for values in groups.values() for value in values.values())
-    axes.set(xlim=(0, most * 1.45), ylim=(place, -1), yticks=[], xlabel=label, title=title)
+    axes.set(ylim=(place, -1), xlabel=label, title=title)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     figure.tight_layout()

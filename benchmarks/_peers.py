@@ -106,13 +106,16 @@ def numpy_float(x: np.ndarray, w: np.ndarray) -> Product:
     return Product(lambda: np.matmul(real, weights, out=out), lambda: out)
 
 
-def openvino_float(x: np.ndarray, w: np.ndarray) -> Product:
-    network = networks.product(w)
-    compiled = openvino_model(networks.onnx_float(network, len(x)), 1)
-    request = compiled.create_infer_request()
+def openvino(x: np.ndarray, w: np.ndarray, bits: int) -> Product:
     from openvino import Tensor
 
-    request.set_input_tensor(Tensor(x.astype(np.float32)))
+    network, real = networks.product(w), x.astype(np.float32)
+    if bits == 8:
+        data = networks.onnx_int8(network, len(x), real, form="U8S8")
+    else:
+        data = networks.onnx_float(network, len(x))
+    request = openvino_model(data, 1).create_infer_request()
+    request.set_input_tensor(Tensor(real))
     return Product(request.infer, lambda: request.get_output_tensor().data)
 
 
@@ -123,13 +126,18 @@ EIGHT_BITS = {
     "LiteRT int8 dynamic": lambda x, w: litert(x, w, "int8 dynamic"),
     "numkong int8": numkong,
     "torch int8": torch_integer,
+    "openvino int8": lambda x, w: openvino(x, w, 8),
 }
 FOUR_BITS = {
     "onnxruntime MatMulNBits": onnxruntime_nbits,
     "LiteRT int4": lambda x, w: litert(x, w, "int4"),
     "LiteRT int4 dynamic": lambda x, w: litert(x, w, "int4 dynamic"),
 }
-FLOATS = {"torch fp32": torch_float, "numpy fp32": numpy_float, "openvino fp32": openvino_float}
+FLOATS = {
+    "torch fp32": torch_float,
+    "numpy fp32": numpy_float,
+    "openvino fp32": lambda x, w: openvino(x, w, 32),
+}
 
 
 # ---- networks, numpy in and numpy out --------------------------------------------------------
