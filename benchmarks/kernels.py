@@ -189,15 +189,20 @@ def goals(results: list[dict]) -> list[Goal]:
         shapes = [s for s in shapes if s in by]
         if shapes:
             names = matching(by[shapes[0]], *mine)
-            worst, ceiling = worst_of([ratio(by[s], names, peers) for s in shapes]), None
-            if worst is not None and all(limits[s] for s in shapes):
-                ceiling = worst_of([ratio(by[s] | limits[s], names, peers) for s in shapes])
+            worst, at = worst_of({s: ratio(by[s], names, peers) for s in shapes})
+            ceiling = ratio(by[at] | limits[at], names, peers) if limits[at] else None
+            if len(shapes) > 1 and worst is not None:
+                text += f" (least: {at[0]} x {at[1]} x {at[1]})"
             found.append(Goal(text, worst, goal, ceiling=ceiling))
     return found
 
 
-def worst_of(ratios: list[float | None]) -> float | None:
-    return None if None in ratios else min(ratios)
+def worst_of(ratios: dict) -> tuple[float | None, tuple[int, int]]:
+    """The least ratio and its shape; None and the first shape where a peer is missing."""
+    if None in ratios.values():
+        return None, next(iter(ratios))
+    at = min(ratios, key=ratios.get)
+    return ratios[at], at
 
 
 def report(results: list[dict]) -> str:

@@ -311,6 +311,7 @@ def main(argv: list[str] | None = None) -> dict:
     options.add_argument("--shapes", default=",".join(SHAPES))
     options.add_argument("--batches", default="1,64,1024")
     options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--no-credit", action="store_true", help="networks only")
     options.add_argument("--data", default=data.DEFAULT_PATH)
     options.add_argument("--credit-rows", type=int, help="only so many, for a quick look")
     options.add_argument("--epochs", type=int, default=10, help="of the student")
@@ -333,7 +334,8 @@ def main(argv: list[str] | None = None) -> dict:
         if name != "32-64-32-1":
             results["two threads"][name] = two_threads(ours, X, how)
     try:
-        results["credit"] = credit(options, how, missing)
+        if not options.no_credit:
+            results["credit"] = credit(options, how, missing)
     except ImportError as error:
         missing["credit student"] = f"not installed: {error}"
     if options.chart:

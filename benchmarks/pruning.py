@@ -237,10 +237,11 @@ def goals(result: dict, student: dict | None) -> list[Goal]:
     if student:
         steps = ", ".join(f"{step['pattern']} {step['sparsity']:g}" for step in STEPS)
         text = f"credit student pruned ({steps}): "
+        loss = f"{text}loss of AUC (SE {student['difference'][1]:.4f})"
         table_kib = student["pruned"]["table"][0] / 1024
         found += [
             Goal(text + "table", table_kib, 16, " KiB", least=False),
-            Goal(text + "loss of AUC", -student["difference"][0], 0.002, "", least=False),
+            Goal(loss, -student["difference"][0], 0.002, "", least=False),
             Goal(text + "one row, vs unpruned int4", student["faster"][0], 1.3),
         ]
     return found
