@@ -329,3 +329,11 @@ def test_calibration_does_no_harm_to_a_skewed_target():
         for calibrate in (False, True)
     ]
     assert score[1] > score[0] - 0.02
+
+
+@pytest.mark.parametrize("value", [0.0, 0.03, -7e5])
+@pytest.mark.parametrize("rows", [300, 1500])
+def test_a_constant_is_answered_by_itself(value, rows):
+    X = np.random.default_rng(0).normal(size=(rows, 4))
+    model = farthing.Regressor((8,), max_epochs=2, random_state=0).fit(X, np.full(rows, value))
+    np.testing.assert_allclose(model.predict(X * 3), value, rtol=1e-6, atol=1e-9)

@@ -172,7 +172,8 @@ class Values(Objective):
         mean = np.average(known, weights=weight)
         deviation = np.sqrt(np.average((known - mean) ** 2, weights=weight))
         # A constant target, or one whose spread is only the rounding of its mean.
-        if not deviation > abs(mean) * 1e-12:
+        is_constant = not deviation > abs(mean) * 1e-12
+        if is_constant:
             deviation = 1.0
         if fitted:
             model.rescale_output(1 / deviation, -mean / deviation)
@@ -181,6 +182,8 @@ class Values(Objective):
         try:
             yield lambda values: (np.asarray(values, np.float64) - mean) / deviation
         finally:
+            if is_constant:  # minibatches leave a little of what the weights began with
+                model.layers[-1].weight[:], model.layers[-1].bias[:] = 0, 0
             model.rescale_output(deviation, mean)
 
     def _location(self, values: np.ndarray, weight, deviation: float = 1.0) -> float:
