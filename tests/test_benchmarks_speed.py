@@ -49,7 +49,7 @@ def test_rows_stay_in_rotation_from_turn_to_turn(measure):
 def test_goals_say_what_was_reached(measure):
     goal = measure.Goal
     assert str(goal("a vs b", 3.14159, 3)) == "PASS    a vs b: 3.14x, goal >= 3x"
-    assert str(goal("a vs b", 2.5, 3, ceiling=4.0)).endswith("goal >= 3x (limit of this core: 4x)")
+    assert str(goal("a vs b", 2.5, 3, ceiling=4.0)).endswith("goal >= 3x (limit here: 4x)")
     assert goal("a", 2.5, 3).word == "short"
     assert goal("bytes", 15.0, 16, " KiB", least=False).word == "PASS"
     assert goal("bytes", 17.0, 16, " KiB", least=False).word == "short"
