@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
-from _measure import Measure, Turn, seconds_a_call
+from _measure import Measure, Turn, loop, seconds_a_call
 
 SOURCE = Path(__file__).with_name("limits.c")
 CHAIN = 20_000  # turns of a loop in a call
@@ -91,13 +92,29 @@ class Limits:
 
         return {f"read: {whole(size)}": turn(size) for size in sizes}
 
+    def sharing(self) -> dict[str, Turn]:
+        """Turns of the same work in one thread and in two: what a second core gives just now."""
+        if not self.names:
+            return {}
+        which, each = next(iter(self.names.values())), 25 * CHAIN
+        run = self._library.limit_run
+
+        def two() -> None:
+            other = Thread(target=run, args=(which, each))
+            other.start()
+            run(which, each)
+            other.join()
+
+        one = loop(lambda: run(which, 2 * each))
+        return {"limit, 1 threads": one, "limit, 2 threads": loop(two)}
+
     def rates(self, seconds: dict[str, float]) -> tuple[dict[str, float], dict[int, float]]:
         """Multiply-adds a second of every loop; bytes a second by size, from measured turns."""
         macs, bytes_ = {}, {}
         for name, taken in seconds.items():
             if name.startswith("limit: "):
-                loop = name.removeprefix("limit: ")
-                macs[loop] = self._library.limit_work(self.names[loop]) * CHAIN / taken
+                which = name.removeprefix("limit: ")
+                macs[which] = self._library.limit_work(self.names[which]) * CHAIN / taken
             elif name.startswith("read: "):
                 size = int(name.removeprefix("read: "))
                 bytes_[size] = max(1, READ // size) * size / taken

@@ -216,7 +216,7 @@ class Goal(NamedTuple):
         goal = f"goal {sign} {self.goal:g}{self.unit}"
         if self.reached is None:
             return f"{self.word:7} {self.text}: a peer is missing, {goal}"
-        limit = f" (limit of this core: {self.ceiling:.3g}{self.unit})" if self.ceiling else ""
+        limit = f" (limit here: {self.ceiling:.3g}{self.unit})" if self.ceiling else ""
         return f"{self.word:7} {self.text}: {self.reached:.3g}{self.unit}, {goal}{limit}"
 
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from _measure import Turn, over
 
 from farthing.demo.teacher import FastRow
+
+
+@contextmanager
+def output_to_errors():
+    """What C code prints meanwhile goes where it cannot spoil JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 class Trees:
@@ -39,7 +55,8 @@ class Trees:
 
         model = treelite.frontend.load_lightgbm_model(self._file)
         library = str(Path(self._folder.name) / "trees.so")
-        tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": 8})
+        with output_to_errors():
+            tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": 8})
         predictor = tl2cgen.Predictor(library, nthread=1)
         return lambda x: predictor.predict(tl2cgen.DMatrix(x)).reshape(-1)
 
