@@ -27,27 +27,38 @@ static int8_t draw_weight(random_state *state, int32_t limit) {
     return (int8_t)((int32_t)draw(state, (uint32_t)(2 * limit + 1)) - limit);
 }
 
-/* Runs one product for m rows into c, zeroed before, padding columns being 0; 0 where memory is
- * short. */
-static int product(const ft_isa *isa, const ft_pack_spec *spec, ft_store store, size_t m,
-                   const uint8_t *a, int32_t *c) {
+/* Weights packed for an ISA with multipliers of their own, and the scratch they ask for. */
+typedef struct product {
     ft_packed w;
+    void *scratch;
+} product;
+
+/* 0 where memory is short. */
+static int product_new(const ft_isa *isa, const ft_pack_spec *spec, product *p) {
     uint32_t column;
-    memset(c, 0, (size_t)M * N_PADDED * sizeof *c);
-    if (ft_pack(isa, spec, &w, &column)) return 0;
-    w.out_amax = spec->amax;
-    w.mult = ft_alloc(w.n_padded, sizeof(float));
-    w.add = ft_alloc(w.n_padded, sizeof(float));
-    void *scratch = ft_alloc(w.scratch_bytes, 1);
-    const int ready = w.mult && w.add && scratch;
-    for (size_t n = 0; ready && n < spec->n; n++) {
-        w.mult[n] = 0.001f * (float)(1 + n % 7);
-        w.add[n] = (float)n;
+    p->scratch = NULL;
+    if (ft_pack(isa, spec, &p->w, &column)) return 0;
+    p->w.out_amax = spec->amax;
+    p->w.mult = ft_alloc(p->w.n_padded, sizeof(float));
+    p->w.add = ft_alloc(p->w.n_padded, sizeof(float));
+    p->scratch = ft_alloc(p->w.scratch_bytes, 1);
+    if (!p->w.mult || !p->w.add || !p->scratch) return 0;
+    for (size_t n = 0; n < spec->n; n++) {
+        p->w.mult[n] = 0.001f * (float)(1 + n % 7);
+        p->w.add[n] = (float)n;
     }
-    if (ready) w.run(&w, store, m, a, K, c, N_PADDED, scratch);
-    ft_free(scratch);
-    ft_pack_free(&w);
-    return ready;
+    return 1;
+}
+
+static void product_free(product *p) {
+    ft_free(p->scratch);
+    ft_pack_free(&p->w);
+}
+
+/* One product for m rows into c, zeroed before, padding columns being 0. */
+static void product_run(const product *p, ft_store store, size_t m, const uint8_t *a, int32_t *c) {
+    memset(c, 0, (size_t)M * N_PADDED * sizeof *c);
+    p->w.run(&p->w, store, m, a, K, c, N_PADDED, p->scratch);
 }
 
 /* For n outputs: N, or 1. */
@@ -66,15 +77,20 @@ static int gemm_agrees(const ft_isa *isa, uint32_t n, uint32_t bits, int32_t lim
     for (size_t i = 0; i < sizeof a; i++) a[i] = (uint8_t)(amax - draw(&state, amax / 2));
     const ft_pack_spec spec = {weights, group ? scales : NULL, n, K, bits, group, amax,
                                zeros != NO_ZEROS};
+    product right, tried;
+    const int ready = product_new(&ft_isa_scalar, &spec, &right);
+    int agrees = product_new(isa, &spec, &tried) && ready;
     const size_t most = zeros == ZERO_WEIGHTS ? M : PAIRED;
-    for (size_t m = 1; m <= most; m += most - 1) {
-        for (ft_store store = FT_STORE_I32; store <= FT_STORE_F32; store++) {
-            if (!product(&ft_isa_scalar, &spec, store, m, a, expected)) return 0;
-            if (!product(isa, &spec, store, m, a, got)) return 0;
-            if (memcmp(expected, got, sizeof got)) return 0;
+    for (size_t m = 1; agrees && m <= most; m += most - 1) {
+        for (ft_store store = FT_STORE_I32; agrees && store <= FT_STORE_F32; store++) {
+            product_run(&right, store, m, a, expected);
+            product_run(&tried, store, m, a, got);
+            agrees = !memcmp(expected, got, sizeof got);
         }
     }
-    return 1;
+    product_free(&right);
+    product_free(&tried);
+    return agrees;
 }
 
 static int gemm_f32_agrees(const ft_isa *isa) {
