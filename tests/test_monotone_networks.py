@@ -5,7 +5,7 @@ from functools import cache
 import credit
 import numpy as np
 import pytest
-from test_monotone import DIRECTIONS, QUICK, check, monotone
+from monotone_models import DIRECTIONS, QUICK, check, monotone
 
 import farthing
 
