@@ -6,6 +6,7 @@ import platform
 # The products are small: a second BLAS thread costs more than it gives.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import credit
 import numpy as np
 import pytest
 
@@ -25,6 +26,12 @@ def isa(request):
     farthing.set_isa(request.param)
     yield request.param
     farthing.set_isa(None)
+
+
+@pytest.fixture(scope="session")
+def teacher():
+    """A LightGBM teacher of the synthetic credit data; never changed by a test."""
+    return credit.teach(*credit.data())
 
 
 @pytest.fixture

@@ -34,6 +34,13 @@ def fitted(hidden: tuple[int, ...] = (16, 8)) -> farthing.Classifier:
     return farthing.Classifier(hidden=hidden, max_epochs=8, random_state=0).fit(X, y)
 
 
+def teach(X, y):
+    """A fitted LightGBM teacher."""
+    import lightgbm
+
+    return lightgbm.LGBMClassifier(n_estimators=40, num_leaves=7, n_jobs=1, verbose=-1).fit(X, y)
+
+
 def with_constant_neurons(model: farthing.Classifier) -> farthing.Classifier:
     """A copy whose first layer has three neurons without weights: they answer a constant."""
     model = copy.copy(model)

@@ -12,15 +12,6 @@ import farthing
 QUICK = farthing.Classifier(hidden=(8,), max_epochs=20, random_state=0)
 
 
-def teach(X, y):
-    return lightgbm.LGBMClassifier(n_estimators=40, num_leaves=7, n_jobs=1, verbose=-1).fit(X, y)
-
-
-@pytest.fixture(scope="module")
-def teacher():
-    return teach(*credit.data())
-
-
 def auc(model, X, y):
     return farthing.metrics.auc(y, model.predict_proba(X)[:, 1])
 
@@ -54,7 +45,7 @@ def test_every_kind_of_teacher(teacher):
 def test_classes_order_decides_which_column_is_positive(teacher):
     X, y = credit.data()
     labels = np.where(y == 1, "bad", "good")  # bad sorts first
-    named = teach(X, labels)
+    named = credit.teach(X, labels)
     student = farthing.distill(
         named,
         X,
@@ -75,7 +66,7 @@ def test_frames_reach_the_teacher_as_they_are_and_the_student_sees_its_columns()
     frame = pd.DataFrame(X, columns=credit.FEATURES).assign(
         region=pd.Categorical(np.where(X[:, 3] > 40, "north", "south"))
     )
-    teacher = teach(frame, y)
+    teacher = credit.teach(frame, y)
     student = farthing.distill(
         teacher, frame, y, student=QUICK, columns=["late", "income", "limit"], augment=1
     )

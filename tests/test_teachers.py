@@ -3,7 +3,6 @@
 import warnings
 
 import credit
-import lightgbm
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -14,18 +13,9 @@ import farthing
 QUICK = farthing.Classifier(hidden=(8,), max_epochs=20, random_state=0)
 
 
-def teach(X, y):
-    return lightgbm.LGBMClassifier(n_estimators=40, num_leaves=7, n_jobs=1, verbose=-1).fit(X, y)
-
-
-@pytest.fixture(scope="module")
-def teacher():
-    return teach(*credit.data())
-
-
 def test_a_teacher_of_other_classes_is_refused():
     X, y = credit.data()
-    named = teach(X, np.where(y == 1, "bad", "good"))
+    named = credit.teach(X, np.where(y == 1, "bad", "good"))
     piped = make_pipeline(LogisticRegression()).fit(
         np.nan_to_num(X) / 1e5, np.where(y == 1, "bad", "good")
     )
@@ -46,11 +36,11 @@ def test_codes_of_the_sorted_labels_are_no_other_classes(teacher):
 
 def test_without_y_the_student_takes_its_teachers_classes():
     X, y = credit.data()
-    named = teach(X, np.where(y == 1, "bad", "good"))
+    named = credit.teach(X, np.where(y == 1, "bad", "good"))
     student = farthing.distill(named, X, student=QUICK, augment=0)
     assert student.classes_.tolist() == ["bad", "good"]
     assert farthing.metrics.auc(y, student.predict_proba(X)[:, 0]) > 0.7
-    other = teach(X, np.where(y == 1, "a", "b"))
+    other = credit.teach(X, np.where(y == 1, "a", "b"))
     with pytest.raises(ValueError, match=r"predicts \['a', 'b'\], the student's are \['bad', "):
         farthing.distill([named, other], X)
 
