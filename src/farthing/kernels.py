@@ -106,6 +106,20 @@ def drop_count(sparsity: float, units: int, stay: int = 1) -> int:
     return min(round(sparsity * units), units - stay)
 
 
+def spread_blocks(keep: np.ndarray, block: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """A value for every block of (outputs, inputs), in row-major order, for each of its weights.
+
+    >>> spread_blocks(np.array([True, False]), (2, 2), (2, 3))
+    array([[ True,  True, False],
+           [ True,  True, False]])
+    """
+    (rows, columns), (n, k) = block, shape
+    grid = keep.reshape(-(-n // rows), -(-k // columns))
+    if block == (1, 1):
+        return grid
+    return np.repeat(np.repeat(grid, rows, axis=0)[:n], columns, axis=1)[:, :k]
+
+
 def prune_mask(
     weights: np.ndarray,
     sparsity: float | None = None,
@@ -135,17 +149,14 @@ def prune_mask(
     check_choice(("l1", "l2"), norm=norm)
     _check_pattern(pattern)
     weights = _weights(weights)
-    n, k = weights.shape
     if neighbours := n_of_m(pattern):
-        check_n_of_m(pattern, sparsity, k=k)
+        check_n_of_m(pattern, sparsity, k=weights.shape[1])
         return _core.prune_neighbours(weights, *neighbours)
     check_fraction(sparsity=sparsity)
-    rows, columns = block_of(pattern) or (1, 1)
-    scores = _core.prune_scores(weights, rows, columns, norm == "l2")
-    keep = _core.prune_select(scores, drop_count(sparsity, scores.size)).reshape(scores.shape)
-    if (rows, columns) == (1, 1):
-        return keep
-    return np.repeat(np.repeat(keep, rows, axis=0)[:n], columns, axis=1)[:, :k]
+    block = block_of(pattern) or (1, 1)
+    scores = _core.prune_scores(weights, *block, norm == "l2")
+    keep = _core.prune_select(scores, drop_count(sparsity, scores.size))
+    return spread_blocks(keep, block, weights.shape)
 
 
 def value_range(x: np.ndarray) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import numpy as np
 from farthing import _core
 from farthing._validate import FarthingError
 from farthing.encoding import PiecewiseLinearEncoder
-from farthing.kernels import block_of, check_n_of_m, n_of_m
+from farthing.kernels import block_of, check_n_of_m, n_of_m, spread_blocks
 from farthing.layers import Dense
 from farthing.model import Model
 
@@ -111,12 +111,8 @@ class Blocks(Units):
         ]
 
     def drop(self, keep):
-        rows, columns = self.block
         for layer, kept in zip(self.model.layers, keep, strict=True):
-            n, k = layer.weight.shape
-            grid = kept.reshape(-(-n // rows), -(-k // columns))
-            wide = np.repeat(np.repeat(grid, rows, axis=0)[:n], columns, axis=1)[:, :k]
-            layer.set_mask(_mask(layer) & wide)
+            layer.set_mask(_mask(layer) & spread_blocks(kept, self.block, layer.weight.shape))
 
     def _blocks(self, weight: np.ndarray, l2: bool = False) -> np.ndarray:
         return _core.prune_scores(np.ascontiguousarray(weight, np.float32), *self.block, l2)
@@ -125,7 +121,7 @@ class Blocks(Units):
         return self._blocks(_mask(layer)) > 0
 
 
-class Neighbours(Units):
+class Neighbours(Weights):
     """N:M: weights, of which the N largest among every M neighbouring inputs never go."""
 
     def __init__(self, model: Model, norm: str, pattern: str):
@@ -141,9 +137,6 @@ class Neighbours(Units):
             stay = _core.prune_neighbours(np.ascontiguousarray(size + 1), self.stay, self.of)
             norms.append(np.where(stay & _mask(layer), np.inf, size).ravel())
         return norms
-
-    def drop(self, keep):
-        Weights.drop(self, keep)
 
     def shrink(self):
         # Where zeros were before, their share is reached too soon.
@@ -330,19 +323,18 @@ class Bins(Units):
         self.width[np.concatenate(columns)] = np.concatenate(widths)
         self.kept = np.ones(len(self.left), bool)
 
-    def _runs(self) -> np.ndarray:
-        """The number (width,) of the run of merged columns that a column belongs to."""
+    def _starts(self) -> np.ndarray:
+        """Which columns (width,) begin a run of merged ones."""
         starts = np.ones(len(self.width), bool)
         starts[self.left[~self.kept] + 1] = False
-        return np.cumsum(starts) - 1
+        return starts
 
     def _merged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Runs, and of each its weights (n, runs) and width."""
-        run = self._runs()
-        count = run[-1] + 1
-        first = np.searchsorted(run, np.arange(count))
+        """The run (width,) of every column, and of each run its weights (n, runs) and width."""
+        starts = self._starts()
+        run, first = np.cumsum(starts) - 1, np.flatnonzero(starts)
         weight = np.add.reduceat(self.model.layers[0].weight.astype(np.float64), first, axis=1)
-        return run, weight, np.bincount(run, self.width, count)
+        return run, weight, np.bincount(run, self.width)
 
     def norms(self):
         run, weight, width = self._merged()
@@ -361,20 +353,17 @@ class Bins(Units):
         run, weight, width = self._merged()
         layer.weight[...] = weight[:, run] * (self.width / width[run])
         if layer.mask is not None:
-            first = np.searchsorted(run, np.arange(run[-1] + 1))
+            first = np.flatnonzero(self._starts())
             layer.mask = np.logical_or.reduceat(layer.mask, first, axis=1)[:, run]
 
     def shrink(self):
         encoder, layer = self.model.encoder, self.model.layers[0]
         self.hold()
-        run, weight, _ = self._merged()
-        first = np.searchsorted(run, np.arange(run[-1] + 1))
-        gone = np.isin(np.arange(len(run)), self.left[~self.kept] + 1)
+        starts, (_, weight, _) = self._starts(), self._merged()
         edges = list(encoder.edges_)
         for j in np.flatnonzero(encoder.bins_):
-            own = encoder.ordered_columns(j)
-            edges[j] = edges[j][np.append(~gone[own], True)]
-        layer.keep(inputs=np.isin(np.arange(len(run)), first))
+            edges[j] = edges[j][np.append(starts[encoder.ordered_columns(j)], True)]
+        layer.keep(inputs=starts)
         layer.weight[...] = weight
         layer.project()
         encoder.set_edges(edges, encoder.fill_)
