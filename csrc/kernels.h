@@ -78,7 +78,7 @@ typedef struct ft_packed {
      * twice, [panel][group][column in panel][2].  NULL where group is 0. */
     int16_t *scales;
     float *mult, *add; /* [n_padded], padded with 0; NULL for a bare product */
-    size_t bytes;      /* of data, scales and blocks */
+    size_t bytes;      /* of data, scales, blocks and lists */
     /* Block-sparse weights: of every strip of columns only those blocks of four k are kept that
      * are not all 0, data[block][column in strip][4], int8 for any bits.  The scales of a strip
      * lie as those of a panel. */

@@ -198,50 +198,37 @@ static ft_status load_dense(ft_loader *loader, ft_model *model, ft_op *op) {
     return status;
 }
 
-/* Of FT_OP_TABLE: every value it may give is one of its output. */
-static ft_status load_table(ft_loader *loader, ft_op *op) {
-    const ft_tensor *t = ft_load_tensor(loader, op->name, "table", FT_U8, 1, 256, 1);
+/* `count` bytes of a tensor, each a value that the operation's output may have. */
+static ft_status load_bytes(ft_loader *loader, const ft_op *op, const char *part, uint32_t count,
+                            uint8_t **out) {
+    const ft_tensor *t = ft_load_tensor(loader, op->name, part, FT_U8, 1, count, 1);
     if (!t)
         return FT_ERR_FORMAT;
-    op->table = ft_alloc(256, 1);
-    if (!op->table)
+    *out = ft_alloc(count, 1);
+    if (!*out)
         return ft_no_memory();
-    memcpy(op->table, t->data, 256);
-    for (uint32_t i = 0; i < 256; i++)
-        if (op->table[i] > op->amax_out)
+    memcpy(*out, t->data, count);
+    for (uint32_t i = 0; i < count; i++)
+        if ((*out)[i] > op->amax_out)
             return ft_fail(FT_ERR_FORMAT,
-                           "tensor '%s.table': value %" PRIu32 " is %d, at most %" PRIu32
+                           "tensor '%s.%s': value %" PRIu32 " is %d, at most %" PRIu32
                            " is allowed",
-                           op->name, i, op->table[i], op->amax_out);
+                           op->name, part, i, (*out)[i], op->amax_out);
     return FT_OK;
 }
 
 /* Of FT_OP_BOUND: numbers that a value behind ReLU may be, infinity too where it is a float. */
 static ft_status load_bound(ft_loader *loader, ft_op *op) {
     const uint32_t n = op->outputs;
-    if (!op->amax_out) {
-        const ft_status status = ft_load_floats(loader, op, "bound", n, n, &op->bound);
-        for (uint32_t i = 0; i < n && status == FT_OK; i++)
-            if (!(op->bound[i] >= 0.0f))
-                return ft_fail(FT_ERR_FORMAT,
-                               "tensor '%s.bound': value %" PRIu32 " is %g, must be 0 or above",
-                               op->name, i, (double)op->bound[i]);
-        return status;
-    }
-    const ft_tensor *t = ft_load_tensor(loader, op->name, "bound", FT_U8, 1, n, 1);
-    if (!t)
-        return FT_ERR_FORMAT;
-    op->bound_u8 = ft_alloc(n, 1);
-    if (!op->bound_u8)
-        return ft_no_memory();
-    memcpy(op->bound_u8, t->data, n);
-    for (uint32_t i = 0; i < n; i++)
-        if (op->bound_u8[i] > op->amax_out)
+    if (op->amax_out)
+        return load_bytes(loader, op, "bound", n, &op->bound_u8);
+    const ft_status status = ft_load_floats(loader, op, "bound", n, n, &op->bound);
+    for (uint32_t i = 0; i < n && status == FT_OK; i++)
+        if (!(op->bound[i] >= 0.0f))
             return ft_fail(FT_ERR_FORMAT,
-                           "tensor '%s.bound': value %" PRIu32 " is %d, at most %" PRIu32
-                           " is allowed",
-                           op->name, i, op->bound_u8[i], op->amax_out);
-    return FT_OK;
+                           "tensor '%s.bound': value %" PRIu32 " is %g, must be 0 or above",
+                           op->name, i, (double)op->bound[i]);
+    return status;
 }
 
 /* Of an integer FT_OP_ADD: no value that it rounds passes the limit of a layer's. */
@@ -275,7 +262,7 @@ ft_status ft_load_op(ft_loader *loader, ft_model *model, ft_op *op) {
     case FT_OP_ENCODE_DENSE:
         return ft_load_encode_dense(loader, op);
     case FT_OP_TABLE:
-        return load_table(loader, op);
+        return load_bytes(loader, op, "table", 256, &op->table);
     case FT_OP_BOUND:
         return load_bound(loader, op);
     case FT_OP_ADD:

@@ -125,7 +125,6 @@ static place locate(size_t n, size_t n_padded, size_t nr) {
     return (place){start, width, n - start};
 }
 
-
 static void pack_column(const ft_pack_spec *spec, uint32_t n, const ft_packed *out) {
     const place p = locate(n, out->n_padded, out->nr);
     const size_t kr = out->kr;

@@ -17,7 +17,8 @@ void ft_prune_scores(const float *weights, size_t n, size_t k, size_t bn, size_t
                      float *scores);
 
 /* keep[i] = 1 for the `stay` largest magnitudes among every `of` neighbours along k, 0 for the
- * others; k is a multiple of `of`, which is at most 255.  Of equal magnitudes the lower index goes first. */
+ * others; k is a multiple of `of`, which is at most 255.  Of equal magnitudes the lower index goes
+ * first. */
 void ft_prune_neighbours(const float *weights, size_t n, size_t k, size_t stay, size_t of,
                          uint8_t *keep);
 
