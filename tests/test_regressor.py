@@ -51,7 +51,8 @@ def test_absolute_and_huber_beat_squared_under_heavy_tails():
         error["signal", loss] = np.abs(model.predict(X[4000:]) - signal[4000:]).mean()
     for loss in ("absolute", "huber"):
         assert error[loss] < error["squared"]
-        assert error["signal", loss] < 0.6 * error["signal", "squared"]
+        # The prior of its calibration has brought squared error nearer; these stay where they are.
+        assert error["signal", loss] < min(0.13, 0.6 * error["signal", "squared"])
 
 
 def test_huber_lies_between_mean_and_median():
