@@ -34,7 +34,7 @@ from _measure import (
 )
 
 import farthing
-from farthing import _core, kernels
+from farthing import kernels
 
 # Ours by what they are called: weight_max, largest x, group size of 4 bits.
 EIGHT = {f"int8, weight_max {most}": (most, 127) for most in (127, 80, 64, 48)}
@@ -66,11 +66,6 @@ def pack_for(isa: str, *weights) -> kernels.Packed:
         farthing.set_isa(None)
 
 
-def checked(packed: kernels.Packed, x: np.ndarray, m: int, out: np.ndarray) -> None:
-    """As a user calls it."""
-    kernels.matmul(x, packed, out)
-
-
 def ours(rng: np.random.Generator, m: int, k: int) -> tuple[dict, dict]:
     """Turns of every kind and instruction set, checked, and what each is."""
     turns, about = {}, {}
@@ -88,19 +83,14 @@ def ours(rng: np.random.Generator, m: int, k: int) -> tuple[dict, dict]:
             out = np.empty((m, k), np.int32)
             kernels.matmul(x[amax], packed, out)
             assert np.array_equal(out, expected), (name, isa)
-            calls = {"": _core.packed_matmul}
-            if not turns:
-                # The peers run without checks of their arguments, so ours count without too.
-                calls[" by kernels.matmul"] = checked
-            for suffix, call in calls.items():
-                full = f"farthing {isa}, {name}{suffix}"
-                turns[full] = loop(partial(call, packed, x[amax], m, out))
-                about[full] = {
-                    "isa": isa,
-                    "bits": bits,
-                    "depth": packed.depth[amax == 255],
-                    "nbytes": packed.nbytes,
-                }
+            full = f"farthing {isa}, {name}"
+            turns[full] = loop(partial(kernels.matmul, x[amax], packed, out))
+            about[full] = {
+                "isa": isa,
+                "bits": bits,
+                "depth": packed.depth[amax == 255],
+                "nbytes": packed.nbytes,
+            }
     return turns, about
 
 

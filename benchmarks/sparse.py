@@ -38,7 +38,7 @@ from kernels import exact, gaussian, pack_for
 from models import network_of, opened, trained
 
 import farthing
-from farthing import _core, kernels
+from farthing import kernels
 
 PATTERNS = ("32x4", "16x4", "8x4", "unstructured")
 SPARSITIES = (0.8, 0.9)
@@ -94,12 +94,12 @@ def layer(size: int, sparsity: float, m: int, how: Measure, missing: dict) -> di
             kernels.matmul(x, packed, out)
             assert np.array_equal(out, exact(x, w)), (isa, pattern)
             name = f"farthing {isa}, {pattern}"
-            turns[name] = loop(partial(_core.packed_matmul, packed, x, m, out))
+            turns[name] = loop(partial(kernels.matmul, x, packed, out))
             layouts[name] = packed.layout
         packed, out = pack_for(isa, full), np.empty((m, size), np.int32)
         kernels.matmul(x, packed, out)
         assert np.array_equal(out, exact(x, full)), isa
-        turns[f"farthing {isa}, dense"] = loop(partial(_core.packed_matmul, packed, x, m, out))
+        turns[f"farthing {isa}, dense"] = loop(partial(kernels.matmul, x, packed, out))
         layouts[f"farthing {isa}, dense"] = packed.layout
     w = pruned(full, sparsity, "unstructured")
     peers = dict(_peers.FLOATS, **{"onnxruntime fp32": onnxruntime_float})

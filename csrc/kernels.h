@@ -74,9 +74,7 @@ typedef struct ft_packed {
     uint32_t out_amax; /* FT_STORE_U8 clamps to it */
     uint32_t relu;
     void *data;        /* 64-byte aligned */
-    /* int4 group scales as the second operand of the widening multiply-add: every scale
-     * twice, [panel][group][column in panel][2].  NULL where group is 0. */
-    int16_t *scales;
+    uint8_t *scales;   /* of int4 groups, [panel][group][column in panel]; NULL where group is 0 */
     float *mult, *add; /* [n_padded], padded with 0; NULL for a bare product */
     size_t bytes;      /* of data, scales, blocks and lists */
     /* Block-sparse weights: of every strip of columns only those blocks of four k are kept that

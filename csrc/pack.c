@@ -142,11 +142,9 @@ static void pack_column(const ft_pack_spec *spec, uint32_t n, const ft_packed *o
 static void pack_scales(const ft_pack_spec *spec, uint32_t n, const ft_packed *out) {
     const place p = locate(n, out->n_padded, out->nr);
     const size_t groups = (spec->k + spec->group - 1) / spec->group;
-    int16_t *panel = out->scales + p.panel_start * groups * 2;
-    for (size_t g = 0; g < groups; g++) {
-        int16_t *at = panel + (g * p.width + p.column) * 2;
-        at[0] = at[1] = spec->group_scales ? spec->group_scales[n * groups + g] : 1;
-    }
+    uint8_t *panel = out->scales + p.panel_start * groups;
+    for (size_t g = 0; g < groups; g++)
+        panel[g * p.width + p.column] = spec->group_scales ? spec->group_scales[n * groups + g] : 1;
 }
 
 /* Every weight; 0 or -1 (memory). */
@@ -189,9 +187,8 @@ ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *ou
     out->depth_u8 = depth_of(&sums, 255);
 
     const size_t groups = spec->group ? (spec->k + spec->group - 1) / spec->group : 0;
-    const size_t scales = out->n_padded * groups * 2;
-    if (groups) out->scales = ft_alloc(scales, sizeof *out->scales);
-    out->bytes = scales * sizeof *out->scales;
+    if (groups) out->scales = ft_alloc(out->n_padded, groups);
+    out->bytes = out->n_padded * groups;
     const int filled = (!groups || out->scales) &&
                        !(out->strip ? ft_fill_blocks(spec, blocks, out) : fill_panels(spec, out));
     if (!filled) {

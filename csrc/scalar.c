@@ -41,7 +41,7 @@ static int32_t dot(const ft_packed *w, size_t n, const uint8_t *a) {
         const size_t end = begin + group < w->k ? begin + group : w->k;
         uint32_t sum = 0;
         for (size_t k = begin; k < end; k++) sum += (uint32_t)(a[k] * weights[k]);
-        const int32_t scale = w->group ? w->scales[2 * (n * groups + g)] : 1;
+        const int32_t scale = w->group ? w->scales[n * groups + g] : 1;
         total += sum * (uint32_t)scale;
     }
     return (int32_t)total;

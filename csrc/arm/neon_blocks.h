@@ -23,7 +23,7 @@ NEON_TEMPLATE void strip_rows(const int IS_U8, const int IS_SCALED, const int MR
             neon_sums sums;
             clear_sums(MR, NV, &sums);
             add_block(IS_U8, MR, NV, a + k, call->lda, b, &sums);
-            finish_sums(IS_U8, 1, MR, NV, &sums, w->scales + 2 * scale, &acc);
+            finish_sums(IS_U8, 1, MR, NV, &sums, w->scales + scale, &acc);
         } else {
             add_block(IS_U8, MR, NV, a + k, call->lda, b, &acc);
         }

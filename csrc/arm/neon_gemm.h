@@ -31,7 +31,7 @@ NEON_TEMPLATE void tile(const int IS_NIBBLES, const int IS_U8, const int MR, con
         add_run(IS_NIBBLES, IS_U8, MR, NV, k - begin < group ? k - begin : group, a + begin,
                 call->lda, b + begin * width / divisor, &sums);
         if (w->group) {
-            const int16_t *scale = w->scales + 2 * (n * groups + begin / group * width);
+            const uint8_t *scale = w->scales + n * groups + begin / group * width;
             finish_sums(IS_U8, 1, MR, NV, &sums, scale, &acc);
         } else {
             finish_sums(IS_U8, 0, MR, NV, &sums, NULL, &acc);

@@ -72,15 +72,18 @@ NEON_TEMPLATE void add_run(const int IS_NIBBLES, const int IS_U8, const int MR, 
     }
 }
 
+NEON_TEMPLATE int32x4_t load_scales(const uint8_t *p) {
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
+}
+
 /* acc += sums * scale, of shifted activations too: acc + 128 * weights fits int32 as the product
  * does, and what passes it on the way wraps. */
 NEON_TEMPLATE void finish_sums(const int IS_U8, const int IS_SCALED, const int MR, const int NV,
-                               const neon_sums *sums, const int16_t *scale, neon_sums *acc) {
+                               const neon_sums *sums, const uint8_t *scale, neon_sums *acc) {
     UNROLL for (int v = 0; v < NV; v++) {
-        /* Scales lie twice. */
-        const int32x4_t pairs = IS_SCALED ? vreinterpretq_s32_s16(vld1q_s16(scale + 8 * v))
-                                          : vdupq_n_s32(1);
-        const int32x4_t factor = vandq_s32(pairs, vdupq_n_s32(0xffff));
+        const int32x4_t factor = IS_SCALED ? load_scales(scale + 4 * v) : vdupq_n_s32(1);
         UNROLL for (int r = 0; r < MR; r++) {
             int32x4_t sum = sums->rows[r][v];
             if (IS_U8) sum = vaddq_s32(sum, vshlq_n_s32(sums->weights[v], 7));

@@ -25,12 +25,12 @@ AVX2_TEMPLATE void strip_tile(const int PATH, const int MR, const int NV, const 
     const __m256i ones = _mm256_set1_epi16(1);
     UNROLL for (int i = 0; i < MR * NV; i++) acc[i] = _mm256_setzero_si256();
     for (; at < end; at++, b += 32 * NV) {
-        const int16_t *scale = scales.first + (*at >> scales.shift) * scales.stride;
+        const uint8_t *scale = scales.first + (*at >> scales.shift) * scales.stride;
         UNROLL for (int r = 0; r < MR; r++) {
             const __m256i x = broadcast32(a + (size_t)r * lda + *at);
             UNROLL for (int v = 0; v < NV; v++) {
                 const __m256i y = load256(b + 32 * v);
-                const __m256i factor = PATH == BLOCKS_SCALED ? load256(scale + 16 * v) : ones;
+                const __m256i factor = PATH == BLOCKS_SCALED ? load_scales(scale + 8 * v) : ones;
                 const __m256i sum =
                     PATH == BLOCKS_WIDE ? wide_products(x, y)
                                         : _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), factor);

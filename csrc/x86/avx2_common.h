@@ -34,4 +34,13 @@ AVX2_TEMPLATE __m256i broadcast32(const void *p) {
     return _mm256_set1_epi32(value);
 }
 
+/* Eight group scales, each twice: the second operand of the widening multiply-add. */
+AVX2_TEMPLATE __m256i load_scales(const uint8_t *p) {
+    int64_t eight;
+    memcpy(&eight, p, sizeof eight);
+    const __m256i twice = _mm256_setr_epi32(0x80008000, 0x80018001, 0x80028002, 0x80038003,
+                                            0x80048004, 0x80058005, 0x80068006, 0x80078007);
+    return _mm256_shuffle_epi8(_mm256_set1_epi64x(eight), twice);
+}
+
 #endif

@@ -54,7 +54,9 @@ static AVX2_FN void gemm(const ft_packed *w, ft_store store, size_t m, const uin
     } else if (m == 1) {
         gemm_row(w, &out, a, c);
     } else {
-        x86_gemm(w, panels[choose_path(w)], longest_chain(w), &out, m, a, lda, c, row_bytes);
+        const int keeps_nibbles = 0;
+        x86_gemm(w, panels[choose_path(w)], keeps_nibbles, longest_chain(w), &out, m, a, lda, c,
+                 row_bytes);
     }
 }
 

@@ -77,7 +77,7 @@ AVX2_TEMPLATE void tile_chain(const int MR, const int NV, size_t k, const uint8_
                               __m256i acc[AVX2_MR][AVX2_NV]) {
     for (size_t begin = 0; begin < k; begin += scales->chain) {
         const size_t end = k - begin < scales->chain ? k : begin + scales->chain;
-        const int16_t *scale = scales->first + (begin >> scales->shift) * scales->stride;
+        const uint8_t *scale = scales->first + (begin >> scales->shift) * scales->stride;
         __m256i sum[AVX2_MR][AVX2_NV];
         UNROLL for (int r = 0; r < MR; r++) {
             UNROLL for (int v = 0; v < NV; v++) sum[r][v] = _mm256_setzero_si256();
@@ -95,7 +95,7 @@ AVX2_TEMPLATE void tile_chain(const int MR, const int NV, size_t k, const uint8_
             }
         }
         UNROLL for (int v = 0; v < NV; v++) {
-            const __m256i s = load256(scale + 16 * v);
+            const __m256i s = load_scales(scale + 8 * v);
             UNROLL for (int r = 0; r < MR; r++)
                 acc[r][v] = _mm256_add_epi32(acc[r][v], _mm256_madd_epi16(sum[r][v], s));
         }
@@ -114,7 +114,7 @@ AVX2_TEMPLATE void tile_nibbles(const int OFFSET, const int NV, size_t k, const 
     const __m256i low = _mm256_set1_epi8(0x0f), eight = _mm256_set1_epi8(8);
     for (size_t begin = 0; begin < k; begin += scales->chain) {
         const size_t end = k - begin < scales->chain ? k : begin + scales->chain;
-        const int16_t *scale = scales->first + (begin >> scales->shift) * scales->stride;
+        const uint8_t *scale = scales->first + (begin >> scales->shift) * scales->stride;
         __m256i sum[AVX2_NV];
         UNROLL for (int v = 0; v < NV; v++) sum[v] = _mm256_setzero_si256();
         for (size_t at = begin; at < end; at += 8, a += 8, b += 32 * NV) {
@@ -134,7 +134,7 @@ AVX2_TEMPLATE void tile_nibbles(const int OFFSET, const int NV, size_t k, const 
         const __m256i start = OFFSET ? _mm256_set1_epi32(*starts++) : _mm256_setzero_si256();
         UNROLL for (int v = 0; v < NV; v++) {
             if (OFFSET) sum[v] = _mm256_add_epi16(sum[v], start);
-            acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(sum[v], load256(scale + 16 * v)));
+            acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(sum[v], load_scales(scale + 8 * v)));
         }
     }
 }

@@ -9,6 +9,8 @@
 #define VNNI_INLINE static inline __attribute__((always_inline)) VNNI_FN
 #define VEC __m512i
 #define LANES 16
+/* Zen 4 multiplies on two of its four vector units: unpacking nibbles on the others is free. */
+enum { KEEPS_NIBBLES = 1 };
 enum { VNNI_MR = 8, VNNI_NV = 2 }; /* the largest tile: 16 accumulators of the 32 registers */
 
 VNNI_INLINE VEC v_zero(void) { return _mm512_setzero_si512(); }
@@ -19,8 +21,12 @@ VNNI_INLINE VEC v_and(VEC a, VEC b) { return _mm512_and_si512(a, b); }
 VNNI_INLINE VEC v_add(VEC a, VEC b) { return _mm512_add_epi32(a, b); }
 VNNI_INLINE VEC v_sub8(VEC a, VEC b) { return _mm512_sub_epi8(a, b); }
 VNNI_INLINE VEC v_shift_right_4(VEC v) { return _mm512_srli_epi16(v, 4); }
+VNNI_INLINE VEC v_shift_right32_4(VEC v) { return _mm512_srai_epi32(v, 4); }
+VNNI_INLINE VEC v_load_scales(const uint8_t *p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+VNNI_INLINE VEC v_madd(VEC a, VEC b) { return _mm512_madd_epi16(a, b); }
 VNNI_INLINE VEC v_dpbusd(VEC acc, VEC u, VEC s) { return _mm512_dpbusd_epi32(acc, u, s); }
-VNNI_INLINE VEC v_dpwssd(VEC acc, VEC a, VEC b) { return _mm512_dpwssd_epi32(acc, a, b); }
 VNNI_INLINE __m256i dpbusd256(__m256i acc, __m256i u, __m256i s) {
     return _mm256_dpbusd_epi32(acc, u, s);
 }

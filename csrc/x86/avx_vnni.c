@@ -9,6 +9,7 @@
 #define VNNI_INLINE static inline __attribute__((always_inline)) VNNI_FN
 #define VEC __m256i
 #define LANES 8
+enum { KEEPS_NIBBLES = 0 }; /* for two rows, unpacking would take as long as the products */
 enum { VNNI_MR = 2, VNNI_NV = 4 }; /* the largest tile: 8 accumulators of the 16 registers */
 
 VNNI_INLINE VEC v_zero(void) { return _mm256_setzero_si256(); }
@@ -20,8 +21,12 @@ VNNI_INLINE VEC v_and(VEC a, VEC b) { return _mm256_and_si256(a, b); }
 VNNI_INLINE VEC v_add(VEC a, VEC b) { return _mm256_add_epi32(a, b); }
 VNNI_INLINE VEC v_sub8(VEC a, VEC b) { return _mm256_sub_epi8(a, b); }
 VNNI_INLINE VEC v_shift_right_4(VEC v) { return _mm256_srli_epi16(v, 4); }
+VNNI_INLINE VEC v_shift_right32_4(VEC v) { return _mm256_srai_epi32(v, 4); }
+VNNI_INLINE VEC v_load_scales(const uint8_t *p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
+VNNI_INLINE VEC v_madd(VEC a, VEC b) { return _mm256_madd_epi16(a, b); }
 VNNI_INLINE VEC v_dpbusd(VEC acc, VEC u, VEC s) { return _mm256_dpbusd_avx_epi32(acc, u, s); }
-VNNI_INLINE VEC v_dpwssd(VEC acc, VEC a, VEC b) { return _mm256_dpwssd_avx_epi32(acc, a, b); }
 VNNI_INLINE __m256i dpbusd256(__m256i acc, __m256i u, __m256i s) { return v_dpbusd(acc, u, s); }
 VNNI_INLINE void v_store_sums(const int NV, const x86_output *out, const VEC *sums, void *c,
                               size_t n) {

@@ -18,47 +18,55 @@ static AVX2_FN void unpack_nibbles(const uint8_t *b, size_t width, size_t k, int
     }
 }
 
+/* What a call of x86_gemm is about, the rows apart. */
+typedef struct x86_call {
+    const ft_packed *w;
+    x86_panel_fn *const *panels;
+    int keeps_nibbles;
+    size_t chain;
+} x86_call;
+
 /* One panel for the rows of s, slice by slice of k. */
-static AVX2_FN void gemm_panel(const ft_packed *w, x86_panel_fn *panel, size_t chain,
-                               const uint8_t *a, size_t n, size_t width, x86_slice *s) {
+static AVX2_FN void gemm_panel(const x86_call *call, const uint8_t *a, size_t n, size_t width,
+                               x86_slice *s) {
     _Alignas(64) int8_t unpacked[KC4 * NR]; /* unaligned loads would cross cache lines */
-    const size_t kc = w->nibbles ? KC4 : KC;
+    const ft_packed *w = call->w;
+    const int unpacks = w->nibbles && !call->keeps_nibbles;
+    const size_t kc = unpacks ? KC4 : KC;
     s->column = n;
     for (size_t k = 0; k < w->k_padded; k += kc) {
+        const int8_t *b = (const int8_t *)w->data + (n * w->k_padded + k * width) / (1 + w->nibbles);
         s->k = w->k_padded - k < kc ? w->k_padded - k : kc;
         s->first = k == 0;
         s->last = k + s->k == w->k_padded;
         s->a = a + k;
-        if (w->nibbles) {
-            const uint8_t *nibbles = w->data;
-            unpack_nibbles(nibbles + (n * w->k_padded + k * width) / 2, width, s->k, unpacked);
-            s->scales = x86_panel_scales(w, n, width, k, chain);
-            s->b = unpacked;
-        } else {
-            s->b = (const int8_t *)w->data + n * w->k_padded + k * width;
-        }
-        panel(s);
+        s->b = unpacks ? unpacked : b;
+        s->scales = x86_panel_scales(w, n, width, k, call->chain);
+        if (unpacks) unpack_nibbles((const uint8_t *)b, width, s->k, unpacked);
+        call->panels[width_index(width)](s);
     }
 }
 
 /* Up to MC rows. */
-static AVX2_FN void gemm_block(const ft_packed *w, x86_panel_fn *const *panels, size_t chain,
-                               const x86_output *out, size_t m, const uint8_t *a, size_t lda,
-                               char *c, size_t row_bytes) {
+static AVX2_FN void gemm_block(const x86_call *call, const x86_output *out, size_t m,
+                               const uint8_t *a, size_t lda, char *c, size_t row_bytes) {
     _Alignas(64) int32_t partial[MC * NR];
     x86_slice s = {.out = *out, .rows = m, .lda = lda, .partial = partial, .c = c,
                    .row_bytes = row_bytes};
-    for (size_t n = 0, width; n < w->n_padded; n += width) {
-        width = ft_panel_width(NR, w->n_padded - n);
-        gemm_panel(w, panels[width_index(width)], chain, a, n, width, &s);
+    const size_t columns = call->w->n_padded;
+    for (size_t n = 0, width; n < columns; n += width) {
+        width = ft_panel_width(NR, columns - n);
+        gemm_panel(call, a, n, width, &s);
     }
 }
 
-void x86_gemm(const ft_packed *w, x86_panel_fn *const *panels, size_t chain, const x86_output *out,
-              size_t m, const uint8_t *a, size_t lda, char *c, size_t row_bytes) {
+void x86_gemm(const ft_packed *w, x86_panel_fn *const *panels, int keeps_nibbles, size_t chain,
+              const x86_output *out, size_t m, const uint8_t *a, size_t lda, char *c,
+              size_t row_bytes) {
+    const x86_call call = {w, panels, keeps_nibbles, chain};
     for (size_t row = 0; row < m; row += MC)
-        gemm_block(w, panels, chain, out, m - row < MC ? m - row : MC, a + row * lda, lda,
-                   c + row * row_bytes, row_bytes);
+        gemm_block(&call, out, m - row < MC ? m - row : MC, a + row * lda, lda, c + row * row_bytes,
+                   row_bytes);
 }
 
 /* A multiple of the rows of every tile. */

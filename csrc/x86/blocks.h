@@ -24,17 +24,15 @@ typedef struct x86_output {
 
 /* Where an int4 layer's group scales lie; without groups every chain takes the ones. */
 typedef struct x86_scales {
-    const int16_t *first;
-    size_t stride;  /* elements from one group to the next; 0 without groups */
+    const uint8_t *first;
+    size_t stride;  /* bytes from one group to the next; 0 without groups */
     unsigned shift; /* a group is 2^shift values of k */
     size_t chain;   /* k values added up in int16; never more than a group */
 } x86_scales;
 
-/* Two of each, as pack.c lays group scales out, for the widest panel. */
+/* For the widest panel. */
 #define EIGHT_ONES 1, 1, 1, 1, 1, 1, 1, 1
-static _Alignas(64) const int16_t no_scales[2 * NR] = {EIGHT_ONES, EIGHT_ONES, EIGHT_ONES,
-                                                       EIGHT_ONES, EIGHT_ONES, EIGHT_ONES,
-                                                       EIGHT_ONES, EIGHT_ONES};
+static const uint8_t no_scales[NR] = {EIGHT_ONES, EIGHT_ONES, EIGHT_ONES, EIGHT_ONES};
 
 /* Scales of the panel that starts at column n, from k on; chain: the longest allowed. */
 static inline x86_scales x86_panel_scales(const ft_packed *w, size_t n, size_t width,
@@ -42,8 +40,8 @@ static inline x86_scales x86_panel_scales(const ft_packed *w, size_t n, size_t w
     if (!w->group) return (x86_scales){no_scales, 0, 0, chain};
     const unsigned shift = w->group == 32 ? 5 : 6;
     const size_t groups = (w->k + w->group - 1) >> shift;
-    const int16_t *first = w->scales + 2 * (n * groups + (k >> shift) * width);
-    return (x86_scales){first, 2 * width, shift, w->group < chain ? w->group : chain};
+    const uint8_t *first = w->scales + n * groups + (k >> shift) * width;
+    return (x86_scales){first, width, shift, w->group < chain ? w->group : chain};
 }
 
 /* One panel's slice of k for a block of rows. */
@@ -52,7 +50,7 @@ typedef struct x86_slice {
     size_t rows, k;
     const uint8_t *a;
     size_t lda;
-    const int8_t *b; /* bytes, also of int4 */
+    const int8_t *b; /* bytes, or int4 in nibbles where the panels take them */
     x86_scales scales;
     int32_t *partial; /* [rows][NR]: sums over the slices so far */
     int first, last;
@@ -62,10 +60,11 @@ typedef struct x86_slice {
 
 typedef void x86_panel_fn(const x86_slice *s);
 
-/* m rows through panels, one function for each width; int4 is unpacked once a block and panel.
- * chain: the longest that the panels add up in int16. */
-void x86_gemm(const ft_packed *w, x86_panel_fn *const *panels, size_t chain, const x86_output *out,
-              size_t m, const uint8_t *a, size_t lda, char *c, size_t row_bytes);
+/* m rows through panels, one function for each width; int4 is unpacked once a block and panel
+ * where the panels do not take it in nibbles.  chain: the longest that they add up in int16. */
+void x86_gemm(const ft_packed *w, x86_panel_fn *const *panels, int keeps_nibbles, size_t chain,
+              const x86_output *out, size_t m, const uint8_t *a, size_t lda, char *c,
+              size_t row_bytes);
 
 typedef void x86_strips_fn(const ft_packed *w, const x86_output *out, size_t m, const uint8_t *a,
                            size_t lda, char *c, size_t row_bytes);

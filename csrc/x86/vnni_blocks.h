@@ -4,8 +4,9 @@
 
 #include "vnni_tile.h"
 
-VNNI_TEMPLATE VEC add_block(const int IS_SCALED, VEC acc, VEC x, VEC w, const int16_t *scale) {
-    return IS_SCALED ? add_chain(acc, v_dpbusd(v_zero(), x, w), scale) : v_dpbusd(acc, x, w);
+VNNI_TEMPLATE VEC add_block(const int IS_SCALED, VEC acc, VEC x, VEC w, const uint8_t *scale) {
+    return IS_SCALED ? add_chain(acc, v_dpbusd(v_zero(), x, w), v_load_scales(scale))
+                     : v_dpbusd(acc, x, w);
 }
 
 /* MR rows; a single one forms two sums a column, of even and of odd blocks, to hide the latency. */
@@ -23,19 +24,19 @@ VNNI_TEMPLATE void strip_rows(const int IS_SCALED, const int MR, const int NV, c
     for (; at + SETS <= end; at += SETS, b += SETS * 4 * LANES * NV) {
         UNROLL for (int r = 0; r < SETS * MR; r++) {
             const uint32_t k = MR == 1 ? at[r] : *at;
-            const int16_t *scale = scales.first + (k >> scales.shift) * scales.stride;
+            const uint8_t *scale = scales.first + (k >> scales.shift) * scales.stride;
             const int8_t *block = MR == 1 ? b + r * 4 * LANES * NV : b;
             const VEC x = v_broadcast(a + (MR == 1 ? 0 : (size_t)r * lda) + k);
             UNROLL for (int v = 0; v < NV; v++) {
                 acc[r * NV + v] = add_block(IS_SCALED, acc[r * NV + v], x,
-                                            v_load(block + 4 * LANES * v), scale + 2 * LANES * v);
+                                            v_load(block + 4 * LANES * v), scale + LANES * v);
                 KEEP_IN_REGISTER(acc[r * NV + v]);
             }
         }
     }
     if (MR == 1) {
         UNROLL for (int v = 0; v < NV; v++) {
-            const int16_t *scale = scales.first + 2 * LANES * v;
+            const uint8_t *scale = scales.first + LANES * v;
             acc[v] = v_add(acc[v], acc[NV + v]);
             if (at < end)
                 acc[v] = add_block(IS_SCALED, acc[v], v_broadcast(a + *at),

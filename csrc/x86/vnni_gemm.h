@@ -4,8 +4,8 @@
 
 #include "vnni_tile.h"
 
-/* Weights in bytes, and int4 in groups. */
-enum { PATH_PLAIN, PATH_CHAIN, PATHS };
+/* Weights in bytes; nibbles; int4 in groups, in either form. */
+enum { PATH_BYTES, PATH_NIBBLES, PATH_CHAIN, PATHS };
 
 VNNI_TEMPLATE void tile(const int PATH, const int MR, const int NV, const x86_slice *s,
                         size_t row) {
@@ -17,7 +17,8 @@ VNNI_TEMPLATE void tile(const int PATH, const int MR, const int NV, const x86_sl
             acc[r][v] = s->first ? v_zero() : v_load(partial + r * NR + LANES * v);
     }
     if (PATH == PATH_CHAIN) tile_chain(MR, NV, s->k, a, s->lda, s->b, &s->scales, acc);
-    else tile_plain(MR, NV, s->k, a, s->lda, s->b, acc);
+    else if (PATH == PATH_NIBBLES) tile_nibbles(MR, NV, NV, s->k, a, s->lda, s->b, acc);
+    else tile_bytes(MR, NV, NV, s->k, a, s->lda, s->b, acc);
     UNROLL for (int r = 0; r < MR; r++) {
         if (s->last) {
             v_store_sums(NV, &s->out, acc[r], s->c + (row + (size_t)r) * s->row_bytes, s->column);
@@ -38,20 +39,20 @@ VNNI_TEMPLATE void panel(const int PATH, const int NV, const x86_slice *s) {
 /* Longest row of grouped nibbles whose chain starts are kept for all panels: 1 KiB of stack. */
 enum { NIBBLE_ROW_K = 8192 };
 
-/* A product of one row; it meets every weight once, nibbles as they are. */
+/* A product of one row; it meets every weight once. */
 typedef struct vnni_row {
     const ft_packed *w;
     x86_output out;
     const uint8_t *a;
     void *c;
     int is_offset;
-    size_t chain;                            /* k values of a nibble chain */
+    size_t chain; /* k values of a nibble chain; without groups of a slice */
     int32_t starts[NIBBLE_ROW_K / FT_CHAIN]; /* of the chains, where is_offset */
 } vnni_row;
 
 VNNI_TEMPLATE void start_row(const ft_packed *w, vnni_row *r) {
     const size_t k = w->k_padded;
-    r->chain = w->group ? longest_chain(w) : k;
+    r->chain = w->group ? longest_chain(w) : NIBBLE_SLICE;
     r->is_offset = w->amax <= 127 && (!w->group || k <= NIBBLE_ROW_K);
     if (!r->is_offset) return;
     int32_t *start = r->starts;
@@ -59,33 +60,40 @@ VNNI_TEMPLATE void start_row(const ft_packed *w, vnni_row *r) {
         *start++ = nibble_start(r->a + begin, k - begin < r->chain ? k - begin : r->chain);
 }
 
-VNNI_TEMPLATE void nibble_panel(const int OFFSET, const int NV, const vnni_row *r, size_t n,
-                                VEC acc[VNNI_NV]) {
-    const ft_packed *w = r->w;
-    const size_t k = w->k_padded, chain = r->chain;
-    const x86_scales scales = x86_panel_scales(w, n, LANES * NV, 0, chain);
-    const uint8_t *b = (const uint8_t *)w->data + n * k / 2;
+VNNI_TEMPLATE void nibble_panel(const int OFFSET, const int IS_SCALED, const int NV,
+                                const vnni_row *r, size_t n, VEC acc[VNNI_NV]) {
+    const size_t k = r->w->k_padded;
+    const x86_scales scales = x86_panel_scales(r->w, n, LANES * NV, 0, r->chain);
+    const uint8_t *b = (const uint8_t *)r->w->data + n * k / 2;
     const int32_t *start = r->starts;
-    for (size_t begin = 0; begin < k; begin += chain, b += chain * LANES * NV / 2) {
-        const size_t count = k - begin < chain ? k - begin : chain;
-        const int16_t *scale = scales.first + (begin >> scales.shift) * scales.stride;
+    for (size_t begin = 0; begin < k; begin += r->chain) {
+        const size_t count = k - begin < r->chain ? k - begin : r->chain;
+        const uint8_t *scale = scales.first + (begin >> scales.shift) * scales.stride;
         VEC sum[VNNI_NV];
-        row_nibbles(OFFSET, NV, count, r->a + begin, b, OFFSET ? *start++ : 0, sum);
+        row_nibbles(OFFSET, NV, count, r->a + begin, b + begin * LANES * NV / 2,
+                    OFFSET ? *start++ : 0, sum);
         UNROLL for (int v = 0; v < NV; v++)
-            acc[v] = w->group ? add_chain(acc[v], sum[v], scale + 2 * LANES * v) : sum[v];
+            acc[v] = IS_SCALED ? add_chain(acc[v], sum[v], v_load_scales(scale + LANES * v))
+                               : v_add(acc[v], sum[v]);
     }
+}
+
+VNNI_TEMPLATE void row_panel(const int NV, const vnni_row *r, size_t n, VEC acc[VNNI_NV]) {
+    const ft_packed *w = r->w;
+    if (!w->nibbles)
+        row_plain(NV, w->k_padded, r->a, (const int8_t *)w->data + n * w->k_padded, acc);
+    else if (w->group && r->is_offset) nibble_panel(1, 1, NV, r, n, acc);
+    else if (w->group) nibble_panel(0, 1, NV, r, n, acc);
+    else if (r->is_offset) nibble_panel(1, 0, NV, r, n, acc);
+    else nibble_panel(0, 0, NV, r, n, acc);
 }
 
 /* Columns n to end in panels of LANES * NV. */
 VNNI_TEMPLATE void row_panels(const int NV, const vnni_row *r, size_t n, size_t end) {
     for (; n < end; n += LANES * NV) {
-        const ft_packed *w = r->w;
         VEC acc[VNNI_NV];
         UNROLL for (int v = 0; v < NV; v++) acc[v] = v_zero();
-        if (!w->nibbles)
-            row_plain(NV, w->k_padded, r->a, (const int8_t *)w->data + n * w->k_padded, acc);
-        else if (r->is_offset) nibble_panel(1, NV, r, n, acc);
-        else nibble_panel(0, NV, r, n, acc);
+        row_panel(NV, r, n, acc);
         v_store_sums(NV, &r->out, acc, r->c, n);
     }
 }
@@ -103,8 +111,11 @@ static VNNI_FN void gemm_column(const ft_packed *w, const x86_output *out, size_
 }
 
 #define PANEL(width)                                                                  \
-    static VNNI_FN void plain_##width(const x86_slice *s) {                           \
-        panel(PATH_PLAIN, width / LANES, s);                                          \
+    static VNNI_FN void bytes_##width(const x86_slice *s) {                           \
+        panel(PATH_BYTES, width / LANES, s);                                          \
+    }                                                                                 \
+    static VNNI_FN void nibbles_##width(const x86_slice *s) {                         \
+        panel(PATH_NIBBLES, width / LANES, s);                                        \
     }                                                                                 \
     static VNNI_FN void chain_##width(const x86_slice *s) {                           \
         panel(PATH_CHAIN, width / LANES, s);                                          \
@@ -115,14 +126,16 @@ static VNNI_FN void gemm_column(const ft_packed *w, const x86_output *out, size_
 #if LANES == 8
 PANEL(8)
 #else /* columns are padded to 16 */
-#define plain_8 NULL
+#define bytes_8 NULL
+#define nibbles_8 NULL
 #define chain_8 NULL
 #define row_8 NULL
 #endif
 PANEL(16)
 PANEL(32)
 
-static x86_panel_fn *const panels[PATHS][WIDTHS] = {{plain_8, plain_16, plain_32},
+static x86_panel_fn *const panels[PATHS][WIDTHS] = {{bytes_8, bytes_16, bytes_32},
+                                                    {nibbles_8, nibbles_16, nibbles_32},
                                                     {chain_8, chain_16, chain_32}};
 
 typedef void vnni_row_fn(const vnni_row *r, size_t n, size_t end);
@@ -143,6 +156,11 @@ static VNNI_FN void gemm_row(const ft_packed *w, const x86_output *out, const ui
     }
 }
 
+static int path_of(const ft_packed *w) {
+    if (w->group) return PATH_CHAIN;
+    return w->nibbles && KEEPS_NIBBLES ? PATH_NIBBLES : PATH_BYTES;
+}
+
 static VNNI_FN void gemm(const ft_packed *w, ft_store store, size_t m, const uint8_t *a, size_t lda,
                          void *c, size_t ldc, void *scratch) {
     (void)scratch;
@@ -151,8 +169,8 @@ static VNNI_FN void gemm(const ft_packed *w, ft_store store, size_t m, const uin
     if (w->nr == 1) gemm_column(w, &out, m, a, lda, c, row_bytes);
     else if (m == 1) gemm_row(w, &out, a, c);
     else
-        x86_gemm(w, panels[w->group ? PATH_CHAIN : PATH_PLAIN], longest_chain(w), &out, m, a, lda,
-                 c, row_bytes);
+        x86_gemm(w, panels[path_of(w)], KEEPS_NIBBLES, longest_chain(w), &out, m, a, lda, c,
+                 row_bytes);
 }
 
 #endif

@@ -93,6 +93,11 @@ cdef const void *contiguous(object array, ft_element element, size_t *size) exce
     return PyArray_DATA(a)
 
 
+cdef bint overlap(const void *x, size_t n, const void *y, size_t m) noexcept:
+    """Whether n bytes at x and m bytes at y share any."""
+    return <uintptr_t>x < <uintptr_t>y + m and <uintptr_t>y < <uintptr_t>x + n
+
+
 cdef void *allocate(size_t count, size_t size) except NULL:
     cdef void *memory = NULL
     if count <= (<size_t>-1) // size:

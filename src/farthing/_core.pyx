@@ -18,6 +18,9 @@ import time
 from farthing._validate import FarthingError, check_integer
 
 include "_csrc.pxi"
+
+farthing_intern_names()
+
 include "_buffers.pxi"
 include "_scorer.pxi"
 include "_rows.pxi"

@@ -242,6 +242,12 @@ cdef extern from "_fastcall.h":
     ft_element farthing_element_of_dtype(int type)
     const char *farthing_utf8(object text, Py_ssize_t *size)
     bint farthing_get_buffer(object o, Py_buffer *buffer) except -1
+    void *farthing_matrix(
+        PyObject *o, ft_element type, size_t columns, int flags, size_t *rows
+    )
+    ctypedef struct PyMethodDef:
+        pass
+    int farthing_intern_names() except -1
     int farthing_install_method(
-        object type, const char *name, void *function, const char *doc
+        object type, PyMethodDef *definition, const char *name, void *function, const char *doc
     ) except -1

@@ -52,6 +52,42 @@ static inline float *farthing_float_vector(PyObject *o, size_t length, int flags
     return (float *)PyArray_DATA(array);
 }
 
+static inline ft_element farthing_element_of_dtype(int type) {
+    switch (type) {
+    case NPY_BOOL: return FT_ELEMENT_BOOL;
+    case NPY_INT8: return FT_ELEMENT_I8;
+    case NPY_UINT8: return FT_ELEMENT_U8;
+    case NPY_SHORT: return FT_ELEMENT_I16;
+    case NPY_USHORT: return FT_ELEMENT_U16;
+    case NPY_INT: return FT_ELEMENT_I32;
+    case NPY_UINT: return FT_ELEMENT_U32;
+    case NPY_LONG: return sizeof(long) == 8 ? FT_ELEMENT_I64 : FT_ELEMENT_I32;
+    case NPY_ULONG: return sizeof(long) == 8 ? FT_ELEMENT_U64 : FT_ELEMENT_U32;
+    case NPY_LONGLONG: return FT_ELEMENT_I64;
+    case NPY_ULONGLONG: return FT_ELEMENT_U64;
+    case NPY_HALF: return FT_ELEMENT_F16;
+    case NPY_FLOAT: return FT_ELEMENT_F32;
+    case NPY_DOUBLE: return FT_ELEMENT_F64;
+    default: return FT_ELEMENT_OTHER;
+    }
+}
+
+/* The data of an exact, aligned, native, C-contiguous matrix of `columns` columns of that type, and
+ * its rows; NULL for anything else.  `flags`: what else must be set. */
+static inline void *farthing_matrix(PyObject *o, ft_element type, size_t columns, int flags,
+                                    size_t *rows) {
+    PyArrayObject *array = (PyArrayObject *)o;
+
+    flags |= NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED;
+    if (!farthing_is_ndarray(o) || PyArray_NDIM(array) != 2 ||
+        (size_t)PyArray_DIM(array, 1) != columns ||
+        farthing_element_of_dtype(PyArray_TYPE(array)) != type ||
+        !PyArray_CHKFLAGS(array, flags) || !PyArray_ISNOTSWAPPED(array))
+        return NULL;
+    *rows = (size_t)PyArray_DIM(array, 0);
+    return PyArray_DATA(array);
+}
+
 /* 1 where the keyword names of a call are just ("out",). */
 static inline int farthing_only_out(PyObject *names) {
     return PyTuple_Size(names) == 1 && PyTuple_GetItem(names, 0) == farthing_name_out;
@@ -79,42 +115,25 @@ static inline const char *farthing_utf8(PyObject *text, Py_ssize_t *size) {
     return utf8;
 }
 
-static inline ft_element farthing_element_of_dtype(int type) {
-    switch (type) {
-    case NPY_BOOL: return FT_ELEMENT_BOOL;
-    case NPY_INT8: return FT_ELEMENT_I8;
-    case NPY_UINT8: return FT_ELEMENT_U8;
-    case NPY_SHORT: return FT_ELEMENT_I16;
-    case NPY_USHORT: return FT_ELEMENT_U16;
-    case NPY_INT: return FT_ELEMENT_I32;
-    case NPY_UINT: return FT_ELEMENT_U32;
-    case NPY_LONG: return sizeof(long) == 8 ? FT_ELEMENT_I64 : FT_ELEMENT_I32;
-    case NPY_ULONG: return sizeof(long) == 8 ? FT_ELEMENT_U64 : FT_ELEMENT_U32;
-    case NPY_LONGLONG: return FT_ELEMENT_I64;
-    case NPY_ULONGLONG: return FT_ELEMENT_U64;
-    case NPY_HALF: return FT_ELEMENT_F16;
-    case NPY_FLOAT: return FT_ELEMENT_F32;
-    case NPY_DOUBLE: return FT_ELEMENT_F64;
-    default: return FT_ELEMENT_OTHER;
-    }
+/* Once, before anything else here. */
+static int farthing_intern_names(void) {
+    farthing_name_out = PyUnicode_InternFromString("out");
+    farthing_name_numpy = PyUnicode_InternFromString("numpy");
+    return farthing_name_out && farthing_name_numpy ? 0 : -1;
 }
 
-/* Installs a METH_FASTCALL | METH_KEYWORDS function as a method of `type`. */
-static int farthing_install_method(PyObject *type, const char *name, void *function,
-                                   const char *doc) {
-    static PyMethodDef definition;
+/* Installs a METH_FASTCALL | METH_KEYWORDS function as a method of `type`; `definition` must live
+ * as long as that. */
+static int farthing_install_method(PyObject *type, PyMethodDef *definition, const char *name,
+                                   void *function, const char *doc) {
     PyObject *method;
     int result;
 
-    farthing_name_out = PyUnicode_InternFromString("out");
-    farthing_name_numpy = PyUnicode_InternFromString("numpy");
-    if (!farthing_name_out || !farthing_name_numpy)
-        return -1;
-    definition.ml_name = name;
-    definition.ml_meth = (PyCFunction)function;
-    definition.ml_flags = METH_FASTCALL | METH_KEYWORDS;
-    definition.ml_doc = doc;
-    method = PyDescr_NewMethod((PyTypeObject *)type, &definition);
+    definition->ml_name = name;
+    definition->ml_meth = (PyCFunction)function;
+    definition->ml_flags = METH_FASTCALL | METH_KEYWORDS;
+    definition->ml_doc = doc;
+    method = PyDescr_NewMethod((PyTypeObject *)type, definition);
     if (!method)
         return -1;
     result = PyObject_SetAttrString(type, name, method);

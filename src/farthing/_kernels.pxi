@@ -90,16 +90,55 @@ cdef str layout_of(const ft_packed *packed):
     return "lists" if packed.scratch_bytes else "dense"
 
 
+cdef int multiply(Packed self, size_t m, const uint8_t *a, int32_t *c) except -1:
+    cdef int failed
+    if m * self.packed.bytes < GIL_BYTES:
+        failed = ft_matmul(&self.packed, m, a, c)
+    else:
+        with nogil:
+            failed = ft_matmul(&self.packed, m, a, c)
+    if failed:
+        raise MemoryError(f"no memory for a product of {m} rows")
+    return 0
+
+
 def packed_matmul(Packed packed not None, x, size_t m, out) -> None:
     """out = x times the packed weights; uint8 (m, k) to int32 (m, n), both C-contiguous."""
     cdef size_t size
     cdef const uint8_t *a = <const uint8_t *>contiguous(x, FT_ELEMENT_U8, &size)
-    cdef int32_t *c = <int32_t *>contiguous(out, FT_ELEMENT_I32, &size)
-    cdef int failed
-    with nogil:
-        failed = ft_matmul(&packed.packed, m, a, c)
-    if failed:
-        raise MemoryError(f"no memory for a product of {m} rows")
+    multiply(packed, m, a, <int32_t *>contiguous(out, FT_ELEMENT_I32, &size))
+
+
+cdef object multiply_plain(Packed self, PyObject **args, Py_ssize_t count, PyObject *names):
+    """The same where x and out are ndarrays as they must be, apart in memory, else nothing."""
+    cdef size_t m, rows
+    cdef const uint8_t *a
+    cdef int32_t *c
+    if count != 2 or names != NULL:
+        raise TypeError("_multiply() takes x and out")
+    a = <const uint8_t *>farthing_matrix(args[0], FT_ELEMENT_U8, self.packed.k, 0, &m)
+    if a == NULL:
+        return False
+    c = <int32_t *>farthing_matrix(
+        args[1], FT_ELEMENT_I32, self.packed.n, NPY_ARRAY_WRITEABLE, &rows
+    )
+    if c == NULL or rows != m or overlap(a, m * self.packed.k, c, 4 * m * self.packed.n):
+        return False
+    multiply(self, m, a, c)
+    return True
+
+
+cdef const char *MULTIPLY_DOC = b"""_multiply($self, x, out)
+--
+
+Writes x times the weights to out and returns True; False, with nothing written, where x or out
+needs a closer look.
+"""
+cdef PyMethodDef multiply_definition
+
+farthing_install_method(
+    Packed, &multiply_definition, b"_multiply", <void *>multiply_plain, MULTIPLY_DOC
+)
 
 
 def certified_depth(weights, uint32_t amax) -> int:

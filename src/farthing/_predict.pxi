@@ -98,15 +98,13 @@ cdef int score_rows(
     return check(status)
 
 
-cdef bint overlap(const float *x, size_t n, const float *y, size_t m) noexcept:
-    return <uintptr_t>x < <uintptr_t>(y + m) and <uintptr_t>y < <uintptr_t>(x + n)
-
-
 cdef int score_into(CoreScorer self, Source *source, float *scores, size_t threads) except -1:
     """Writes all scores or, on failure, none."""
     cdef size_t size = source.count * self.outputs
     cdef float *safe
-    if threads == 1 and not overlap(source.rows, source.count * self.features, scores, size):
+    if threads == 1 and not overlap(
+        source.rows, source.count * self.features * sizeof(float), scores, size * sizeof(float)
+    ):
         return score_rows(self, source.rows, source.count, scores, 1)
     safe = <float *>allocate(size, sizeof(float))
     try:
@@ -210,7 +208,11 @@ cdef object predict(CoreScorer self, PyObject **args, Py_ssize_t count, PyObject
     return predict_general(self, args, count, names)
 
 
-farthing_install_method(CoreScorer, b"predict", <void *>predict, PREDICT_DOC)
+cdef PyMethodDef predict_definition
+
+farthing_install_method(
+    CoreScorer, &predict_definition, b"predict", <void *>predict, PREDICT_DOC
+)
 
 
 def bench_predict(CoreScorer scorer not None, rows, size_t repeats) -> float:

@@ -76,8 +76,14 @@ def matmul(x: np.ndarray, packed: Packed, out: np.ndarray | None = None) -> np.n
     """
     if not isinstance(packed, Packed):
         raise TypeError(f"packed must come from farthing.kernels.pack, got {type(packed).__name__}")
-    x = _array(np.uint8, 2, x=x)
+    if out is not None and packed._multiply(x, out):
+        return out
     n, k = packed.shape
+    if out is None and type(x) is np.ndarray and x.ndim == 2:
+        fresh = np.empty((len(x), n), np.int32)
+        if packed._multiply(x, fresh):
+            return fresh
+    x = _array(np.uint8, 2, x=x)
     if x.shape[1] != k:
         raise ValueError(f"x must have shape (m, {k}), got {x.shape}")
     shape = (len(x), n)

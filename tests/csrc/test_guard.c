@@ -33,8 +33,7 @@ static ft_packed guarded_weights(const ft_packed *w, const layer *l, const place
     memcpy(copy.data, w->data, bytes);
     const size_t groups = w->group ? (w->k + w->group - 1) / w->group : 0;
     if (groups)
-        copy.scales = placed_copy(p, &p->scales, w->scales,
-                                  w->n_padded * groups * 2 * sizeof *w->scales);
+        copy.scales = placed_copy(p, &p->scales, w->scales, w->n_padded * groups);
     if (w->strip) {
         copy.first = placed_copy(p, &p->first, w->first,
                                  (w->n_padded / w->strip + 1) * sizeof *w->first);
