@@ -6,8 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-#define BLOCK 16     /* inner edges compared at a time */
-
 static uint32_t has_missing_column(const ft_encoder_spec *spec, uint32_t feature) {
     return isnan(spec->fill[feature]) ? 1 : 0;
 }
@@ -84,24 +82,33 @@ uint32_t ft_encoder_width(const ft_encoder_spec *spec, const char **why, uint32_
     return (uint32_t)width;
 }
 
-/* Blocks of inner edges: one even where there are none, so that no kernel needs to ask. */
-static uint32_t inner_blocks(uint32_t bins) {
-    return bins > 1 ? (bins - 1 + BLOCK - 1) / BLOCK : 1;
+static uint32_t inner_edges(uint32_t bins) { return bins > 1 ? bins - 1 : 0; }
+
+static uint32_t steps_of(uint32_t bins) {
+    return (inner_edges(bins) + FT_STEPS - 1) / FT_STEPS * FT_STEPS;
 }
+
+static size_t eights(uint32_t used) { return ((size_t)used + 7) / 8; }
 
 /* How many of each array's entries the spec needs. */
 static void count(const ft_encoder_spec *spec, ft_encoder *out, size_t *inner, int *categorical) {
+    uint32_t steps = 0; /* of the last eight */
     *inner = 0;
     *categorical = 0;
     for (uint32_t j = 0; j < spec->features; j++) {
         const uint32_t bins = (uint32_t)spec->bins[j];
         const uint32_t missing = has_missing_column(spec, j), categories = categories_of(spec, j);
         if (!bins && !missing && !categories) continue;
+        if (out->used % 8 == 0) {
+            *inner += 8 * (size_t)steps;
+            steps = 0;
+        }
+        if (steps_of(bins) > steps) steps = steps_of(bins);
         out->used++;
         out->rows += (categories ? categories : bins ? bins : 1) + missing;
-        *inner += inner_blocks(bins) * BLOCK;
         *categorical |= categories != 0;
     }
+    *inner += 8 * (size_t)steps;
 }
 
 static int allocate(ft_encoder *out, size_t inner, int categorical) {
@@ -111,14 +118,18 @@ static int allocate(ft_encoder *out, size_t inner, int categorical) {
     }
     out->feature = ft_alloc(out->used, sizeof *out->feature);
     out->bin = ft_alloc(out->rows, sizeof *out->bin);
+    out->eight = ft_alloc(eights(out->used), sizeof *out->eight);
     out->inner = ft_alloc(inner, sizeof *out->inner);
-    return out->feature && out->bin && out->inner ? 0 : -1;
+    out->bytes = out->used * (sizeof *out->feature + (categorical ? sizeof *out->categorical : 0)) +
+                 out->rows * sizeof *out->bin + eights(out->used) * sizeof *out->eight +
+                 inner * sizeof *out->inner;
+    return out->feature && out->bin && out->eight && out->inner ? 0 : -1;
 }
 
 static void fill_features(const ft_encoder_spec *spec, ft_encoder *out) {
     const float *edges = spec->edges;
     ft_encoder_feature *f = out->feature;
-    uint32_t row = 0, inner = 0;
+    uint32_t row = 0;
     for (uint32_t column = 0; column < spec->features; column++) {
         const uint32_t bins = (uint32_t)spec->bins[column];
         const uint32_t missing = has_missing_column(spec, column);
@@ -141,16 +152,35 @@ static void fill_features(const ft_encoder_spec *spec, ft_encoder *out) {
             row += missing;
         }
         f->row = row;
-        f->inner_start = inner;
-        f->inner_blocks = inner_blocks(bins);
-        for (uint32_t i = 0; i < f->inner_blocks * BLOCK; i++)
-            out->inner[inner++] = i + 1 < bins ? edges[i + 1] : NAN;
         for (uint32_t t = 0; t < bins; t++)
             out->bin[row + t] =
                 (ft_bin){edges[t], (float)spec->amax / (edges[t + 1] - edges[t])};
         row += bins ? bins : 1;
         edges += bins ? bins + 1 : 0;
         f++;
+    }
+}
+
+/* Features eight by eight, from what fill_features left. */
+static void fill_eights(ft_encoder *out) {
+    uint32_t inner = 0;
+    for (size_t i = 0; i < eights(out->used); i++) {
+        const ft_encoder_feature *first = &out->feature[8 * i];
+        const size_t count = out->used - 8 * i < 8 ? out->used - 8 * i : 8;
+        ft_encoder_eight *eight = &out->eight[i];
+        eight->inner = inner;
+        for (size_t j = 0; j < 8; j++) {
+            const ft_encoder_feature *f = j < count ? first + j : first;
+            eight->column[j] = f->column;
+            eight->row[j] = f->row;
+            if (steps_of(f->bins) > eight->steps) eight->steps = steps_of(f->bins);
+        }
+        eight->adjoin = count == 8 && first[7].column == first[0].column + 7;
+        for (uint32_t t = 0; t < eight->steps; t++)
+            for (size_t j = 0; j < 8; j++)
+                out->inner[inner++] = j < count && t < inner_edges(first[j].bins)
+                                          ? out->bin[first[j].row + t + 1].low
+                                          : NAN;
     }
 }
 
@@ -167,9 +197,10 @@ static int fill_missing(const ft_encoder_spec *spec, ft_encoder *out) {
     for (uint32_t j = 0; j < out->used; j++) {
         ft_encoder_feature *f = &out->feature[j];
         if (out->categorical && out->categorical[j].rows) continue;
+        const uint32_t value = codes[FT_CODES(out->used) + j];
         f->missing_row = codes[j];
-        if (is_float) f->missing_value = ft_float_of(codes[out->used + j]);
-        else f->missing_pair = codes[out->used + j];
+        if (is_float) f->missing_value = ft_float_of(value);
+        else f->missing_pair = value;
     }
     ft_free(codes);
     return 0;
@@ -186,6 +217,7 @@ int ft_encoder_build(const ft_encoder_spec *spec, ft_encoder *out) {
         return -1;
     }
     fill_features(spec, out);
+    fill_eights(out);
     if (fill_missing(spec, out)) {
         ft_encoder_free(out);
         return -1;
@@ -196,6 +228,7 @@ int ft_encoder_build(const ft_encoder_spec *spec, ft_encoder *out) {
 void ft_encoder_free(ft_encoder *encoder) {
     ft_free(encoder->feature);
     ft_free(encoder->bin);
+    ft_free(encoder->eight);
     ft_free(encoder->inner);
     ft_free(encoder->categorical);
     memset(encoder, 0, sizeof *encoder);

@@ -147,11 +147,20 @@ typedef struct ft_encoder_feature {
     uint32_t column; /* of x */
     uint32_t row;    /* table row of the first bin */
     uint32_t bins;
-    uint32_t inner_start, inner_blocks; /* of its inner edges: one or more blocks of 16 */
     uint32_t missing_row; /* what NaN stands for: code (see below) */
     uint32_t missing_pair; /* of an integer table */
     float missing_value;   /* of a float table */
 } ft_encoder_feature;
+
+#define FT_STEPS 4
+
+/* Eight of the used features, side by side; after the last one its first is repeated, with no edge
+ * that x could reach. */
+typedef struct ft_encoder_eight {
+    uint32_t column[8], row[8]; /* of the features */
+    uint32_t adjoin;            /* whether these are eight neighbouring columns */
+    uint32_t inner, steps; /* where their inner edges start; how many each has, padding included */
+} ft_encoder_eight;
 
 typedef struct ft_bin {
     float low, scale;
@@ -187,8 +196,11 @@ typedef struct ft_encoder {
     uint32_t used, rows;         /* features with a table row; table rows in all */
     ft_encoder_feature *feature; /* [used] */
     ft_bin *bin;                 /* [rows] */
-    float *inner; /* the lows of each feature's bins 1.., padded with NaN to blocks of 16: no
-                     x reaches it, +inf included */
+    ft_encoder_eight *eight;     /* [used / 8, rounded up] */
+    /* The lows of each feature's bins 1.., [step][feature] of each eight, padded with NaN to a
+     * multiple of FT_STEPS for all of them: no x reaches it, +inf included. */
+    float *inner;
+    size_t bytes; /* of all these */
     ft_categorical *categorical; /* [used]; NULL where every feature is numeric */
 } ft_encoder;
 
@@ -204,10 +216,12 @@ typedef struct ft_encoded {
 } ft_encoded;
 
 /* One row of x to c (n_padded elements).  `codes` is scratch of FT_CODES_BYTES(used): the
- * table rows of the used features, then their pairs amax | rne(v) << 16, or floats v. */
+ * table rows of the used features, from FT_CODES(used) on their pairs amax | rne(v) << 16, or
+ * floats v. */
 typedef void ft_encode_fn(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes,
                           void *c);
-#define FT_CODES_BYTES(used) (((size_t)(used) * 8 + 63) / 64 * 64)
+#define FT_CODES(used) (((size_t)(used) + 7) / 8 * 8)
+#define FT_CODES_BYTES(used) (FT_CODES(used) * 8)
 
 /* Lowers *low and raises *high to the least and the largest of x[count], NaN left out. */
 typedef void ft_range_fn(const float *x, size_t count, float *low, float *high);

@@ -13,21 +13,19 @@
 #include <stdlib.h>
 
 static size_t bytes_of(const ft_op *op) {
-    const ft_encoder *e = &op->encoder;
     size_t floats = 0;
     if (ft_is_input(op))
         floats = 3 * (size_t)op->inputs + (op->frequencies ? op->outputs / 2 : 0);
     else if (op->kind == FT_OP_ENCODE_DENSE)
-        floats = op->inputs + 2 * (size_t)e->rows + 8 * (size_t)e->used +
-                 2 * (size_t)op->encoded.n_padded + /* a bin is two, a feature eight */
-                 (e->categorical ? 6 * (size_t)e->used : 0);
+        floats = op->inputs + 2 * (size_t)op->encoded.n_padded;
     else if (op->kind == FT_OP_TABLE)
         floats = 64;
     else if (op->kind == FT_OP_BOUND)
         return op->outputs * (op->bound ? sizeof(float) : 1);
     else if (op->kind == FT_OP_DENSE)
         floats = op->bits == 32 ? op->dense_f32.n_padded : 2 * (size_t)op->dense.n_padded;
-    return floats * sizeof(float) + op->dense.bytes + op->dense_f32.bytes + op->encoded.bytes;
+    return floats * sizeof(float) + op->dense.bytes + op->dense_f32.bytes + op->encoded.bytes +
+           op->encoder.bytes;
 }
 
 static ft_status load(const ft_container *file, ft_model *model) {

@@ -90,11 +90,11 @@ static void scale(const ft_scaler *s, ft_store store, const float *x, void *y) {
 }
 
 /* The table row of x and its value before rounding. */
-static float locate(const ft_encoder *e, const ft_encoder_feature *f, float x, float amax,
-                    uint32_t *row) {
-    *row = f->row;
-    for (uint32_t i = 0; i < 16 * f->inner_blocks; i++)
-        *row += e->inner[f->inner_start + i] <= x;
+static float locate(const ft_encoder *e, size_t j, float x, float amax, uint32_t *row) {
+    const ft_encoder_eight *eight = &e->eight[j / 8];
+    const float *inner = e->inner + eight->inner + j % 8;
+    *row = e->feature[j].row;
+    for (uint32_t t = 0; t < eight->steps; t++) *row += inner[8 * t] <= x;
     const ft_bin *bin = &e->bin[*row];
     return clamp((x - bin->low) * bin->scale, 0.0f, amax);
 }
@@ -106,7 +106,7 @@ static const ft_categorical *categorical(const ft_encoder *e, size_t j) {
 
 static void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes, void *c) {
     const ft_encoder *e = w->encoder;
-    uint32_t *rows = codes, *pairs = codes + e->used;
+    uint32_t *rows = codes, *pairs = codes + FT_CODES(e->used);
     for (size_t j = 0; j < e->used; j++) {
         const ft_encoder_feature *f = &e->feature[j];
         const float v = x[f->column];
@@ -114,7 +114,7 @@ static void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t
             rows[j] = v != v ? f->missing_row : ft_category_row(categorical(e, j), v);
             pairs[j] = f->missing_pair;
         } else {
-            const float value = locate(e, f, v, (float)w->amax, &rows[j]);
+            const float value = locate(e, j, v, (float)w->amax, &rows[j]);
             pairs[j] = w->amax | (uint32_t)ft_round_even(value) << 16;
         }
     }
@@ -133,14 +133,14 @@ static void encode_f32(const ft_encoded *w, ft_store store, const float *x, uint
                        void *c) {
     (void)store;
     const ft_encoder *e = w->encoder;
-    uint32_t *rows = codes, *values = codes + e->used;
+    uint32_t *rows = codes, *values = codes + FT_CODES(e->used);
     for (size_t j = 0; j < e->used; j++) {
         const ft_encoder_feature *f = &e->feature[j];
         const float v = x[f->column];
         float value = f->missing_value;
         if (v != v) rows[j] = f->missing_row;
         else if (categorical(e, j)) rows[j] = ft_category_row(categorical(e, j), v);
-        else value = locate(e, f, v, 1.0f, &rows[j]);
+        else value = locate(e, j, v, 1.0f, &rows[j]);
         memcpy(&values[j], &value, sizeof value);
     }
     for (size_t n = 0; n < w->n_padded; n++) {

@@ -5,12 +5,20 @@
 
 #include "neon_store.h"
 
-/* How many of 16 edges x reaches: none of those that are NaN, which pads them. */
-NEON_TEMPLATE uint32_t reached(float32x4_t x, const float *edges) {
-    uint32x4_t count = vdupq_n_u32(0); /* minus the number, since true is -1 */
-    UNROLL for (int i = 0; i < 4; i++)
-        count = vaddq_u32(count, vcgeq_f32(x, vld1q_f32(edges + 4 * i)));
-    return 0u - vaddvq_u32(count);
+/* The table rows of eight features. */
+NEON_TEMPLATE void find_rows(const ft_encoder *e, const ft_encoder_eight *eight, const float *x,
+                             uint32_t *rows) {
+    const float *inner = e->inner + eight->inner;
+    float raw[8];
+    for (size_t j = 0; j < 8; j++) raw[j] = x[eight->column[j]];
+    const float32x4_t low = vld1q_f32(raw), high = vld1q_f32(raw + 4);
+    uint32x4_t first = vld1q_u32(eight->row), second = vld1q_u32(eight->row + 4);
+    for (size_t t = 0; t < eight->steps; t++) { /* true is -1 */
+        first = vsubq_u32(first, vcgeq_f32(low, vld1q_f32(inner + 8 * t)));
+        second = vsubq_u32(second, vcgeq_f32(high, vld1q_f32(inner + 8 * t + 4)));
+    }
+    vst1q_u32(rows, first);
+    vst1q_u32(rows + 4, second);
 }
 
 /* The codes of every feature: table rows, then pairs or values. */
@@ -18,6 +26,7 @@ NEON_TEMPLATE void find_codes(const int IS_FLOAT, const ft_encoded *w, const flo
                               uint32_t *rows, uint32_t *values) {
     const ft_encoder *e = w->encoder;
     const float32x4_t amax = vdupq_n_f32((float)w->amax);
+    for (size_t j = 0; j < e->used; j += 8) find_rows(e, &e->eight[j / 8], x, rows + j);
     for (size_t j = 0; j < e->used; j++) {
         const ft_encoder_feature *f = &e->feature[j];
         const float raw = x[f->column];
@@ -27,13 +36,9 @@ NEON_TEMPLATE void find_codes(const int IS_FLOAT, const ft_encoded *w, const flo
             else values[j] = f->missing_pair;
             continue;
         }
-        const float32x4_t all = vdupq_n_f32(raw);
-        uint32_t row = f->row;
-        for (uint32_t block = 0; block < f->inner_blocks; block++)
-            row += reached(all, e->inner + f->inner_start + 16 * block);
-        const float offset = raw - e->bin[row].low;
-        const float32x4_t value = clamp4(vdupq_n_f32(offset * e->bin[row].scale), amax);
-        rows[j] = row;
+        const ft_bin *bin = &e->bin[rows[j]];
+        const float offset = raw - bin->low;
+        const float32x4_t value = clamp4(vdupq_n_f32(offset * bin->scale), amax);
         if (IS_FLOAT) vst1q_lane_u32(&values[j], vreinterpretq_u32_f32(value), 0);
         else values[j] = w->amax | (uint32_t)vgetq_lane_s32(vcvtnq_s32_f32(value), 0) << 16;
     }
@@ -60,7 +65,7 @@ NEON_TEMPLATE void sum_pairs(const int NV, const ft_encoded *w, const neon_outpu
 
 static NEON_FN void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes,
                            void *c) {
-    uint32_t *rows = codes, *pairs = codes + w->encoder->used;
+    uint32_t *rows = codes, *pairs = codes + FT_CODES(w->encoder->used);
     const neon_output out = {store, w->mult, w->add, w->out_amax, w->relu};
     find_codes(0, w, x, rows, pairs);
     size_t n = 0;
@@ -96,7 +101,7 @@ NEON_TEMPLATE void sum_values(const int NV, const ft_encoded *w, const uint32_t 
 static NEON_FN void encode_f32(const ft_encoded *w, ft_store store, const float *x,
                                uint32_t *codes, void *c) {
     (void)store; /* always FT_STORE_F32 */
-    uint32_t *rows = codes, *values = codes + w->encoder->used;
+    uint32_t *rows = codes, *values = codes + FT_CODES(w->encoder->used);
     find_codes(1, w, x, rows, values);
     size_t n = 0;
     for (; n + 32 <= w->n_padded; n += 32) sum_values(8, w, rows, values, c, n);

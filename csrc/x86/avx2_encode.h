@@ -5,34 +5,38 @@
 
 #include "avx2_store.h"
 
-/* How many of 16 edges x (all eight equal) reaches: none where it is NaN, and it reaches no
- * edge that is NaN, which pads them.  Each reached edge is two bytes of the mask. */
-AVX2_TEMPLATE uint32_t reached(__m256 x, const float *edges) {
-    const __m256 low = _mm256_cmp_ps(x, _mm256_loadu_ps(edges), _CMP_GE_OQ);
-    const __m256 high = _mm256_cmp_ps(x, _mm256_loadu_ps(edges + 8), _CMP_GE_OQ);
-    const __m256i both = _mm256_packs_epi32(_mm256_castps_si256(low), _mm256_castps_si256(high));
-    return (uint32_t)_mm_popcnt_u32((uint32_t)_mm256_movemask_epi8(both)) / 2;
+AVX2_TEMPLATE __m256 load_eight(const ft_encoder_eight *eight, const float *x) {
+    const uint32_t *at = eight->column;
+    if (eight->adjoin) return _mm256_loadu_ps(x + at[0]);
+    return _mm256_setr_ps(x[at[0]], x[at[1]], x[at[2]], x[at[3]], x[at[4]], x[at[5]], x[at[6]],
+                          x[at[7]]);
 }
 
-/* The table row of every feature and its value in the bin, not yet clamped, to `values`: NaN
- * where x is, where it is infinite and the feature has no bins, and where that is categorical.  Locals: a store to the
- * results might change *e for all the compiler knows. */
-AVX2_TEMPLATE void find_rows(const ft_encoder *e, const float *x, uint32_t *rows,
-                             uint32_t *values) {
-    const ft_encoder_feature *f = e->feature;
-    const float *edges = e->inner;
-    const ft_bin *bins = e->bin;
-    const size_t used = e->used;
-    for (size_t j = 0; j < used; j++, f++) {
-        const float *inner = edges + f->inner_start;
-        const __m256 all = _mm256_broadcast_ss(x + f->column);
-        uint32_t row = f->row + reached(all, inner);
-        for (uint32_t block = 1; block < f->inner_blocks; block++)
-            row += reached(all, inner + 16 * block);
-        const float value = (_mm256_cvtss_f32(all) - bins[row].low) * bins[row].scale;
-        rows[j] = row;
-        memcpy(&values[j], &value, sizeof value);
+/* The low and the scale of two bins. */
+AVX2_TEMPLATE __m128 two_bins(const ft_bin *bins, const uint32_t *rows) {
+    const __m128 first = _mm_loadl_pi(_mm_setzero_ps(), (const __m64 *)(bins + rows[0]));
+    return _mm_loadh_pi(first, (const __m64 *)(bins + rows[1]));
+}
+
+/* The table rows of eight features; returns their values in the bin, not yet clamped: NaN where x
+ * is, where it is infinite and the feature has no bins, and where that is categorical. */
+AVX2_TEMPLATE __m256 find_rows(const ft_encoder *e, const ft_encoder_eight *eight, const float *x,
+                               uint32_t *rows) {
+    const __m256 raw = load_eight(eight, x);
+    const float *inner = e->inner + eight->inner;
+    __m256i row = load256(eight->row);
+    for (uint32_t t = eight->steps; t; t -= FT_STEPS, inner += 8 * FT_STEPS) {
+        UNROLL for (int i = 0; i < FT_STEPS; i++) {
+            const __m256 reached = _mm256_cmp_ps(raw, _mm256_loadu_ps(inner + 8 * i), _CMP_GE_OQ);
+            row = _mm256_sub_epi32(row, _mm256_castps_si256(reached)); /* true is -1 */
+        }
     }
+    store256(rows, row);
+    const __m256 even = _mm256_set_m128(two_bins(e->bin, rows + 4), two_bins(e->bin, rows));
+    const __m256 odd = _mm256_set_m128(two_bins(e->bin, rows + 6), two_bins(e->bin, rows + 2));
+    const __m256 low = _mm256_shuffle_ps(even, odd, _MM_SHUFFLE(2, 0, 2, 0));
+    const __m256 scale = _mm256_shuffle_ps(even, odd, _MM_SHUFFLE(3, 1, 3, 1));
+    return _mm256_mul_ps(_mm256_sub_ps(raw, low), scale);
 }
 
 /* Which of the features j to j + 7 may be missing or categorical, a bit each. */
@@ -47,9 +51,8 @@ AVX2_TEMPLATE void find_codes(const int IS_FLOAT, const ft_encoded *w, const flo
                               uint32_t *rows, uint32_t *values) {
     const ft_encoder *e = w->encoder;
     const __m256 amax = _mm256_set1_ps((float)w->amax);
-    find_rows(e, x, rows, values);
     for (size_t j = 0; j < e->used; j += 8) {
-        const __m256 v = _mm256_loadu_ps((const float *)(values + j));
+        const __m256 v = find_rows(e, &e->eight[j / 8], x, rows + j);
         const __m256i high = _mm256_slli_epi32(round8(v, amax), 16);
         store256(values + j, IS_FLOAT ? _mm256_castps_si256(clamp8(v, amax))
                                       : _mm256_or_si256(high, _mm256_set1_epi32((int)w->amax)));
@@ -87,7 +90,7 @@ AVX2_TEMPLATE void sum_pairs(const int NV, const ft_encoded *w, const x86_output
 
 static AVX2_FN void encode(const ft_encoded *w, ft_store store, const float *x, uint32_t *codes,
                            void *c) {
-    uint32_t *rows = codes, *pairs = codes + w->encoder->used;
+    uint32_t *rows = codes, *pairs = codes + FT_CODES(w->encoder->used);
     const x86_output out = {store, w->mult, w->add, w->out_amax, w->relu};
     find_codes(0, w, x, rows, pairs);
     size_t n = 0;
@@ -128,7 +131,7 @@ AVX2_TEMPLATE void sum_values(const int NV, const ft_encoded *w, const uint32_t 
 static AVX2_FN void encode_f32(const ft_encoded *w, ft_store store, const float *x,
                                uint32_t *codes, void *c) {
     (void)store; /* always FT_STORE_F32 */
-    uint32_t *rows = codes, *values = codes + w->encoder->used;
+    uint32_t *rows = codes, *values = codes + FT_CODES(w->encoder->used);
     find_codes(1, w, x, rows, values);
     size_t n = 0;
     for (; n + 64 <= w->n_padded; n += 64) sum_values(8, w, rows, values, c, n);
