@@ -1,5 +1,6 @@
 """The call: rows, batches, out, threads, instruction sets; selection and Rice coding."""
 
+import _thread
 import array
 import ctypes
 import gc
@@ -228,13 +229,18 @@ def test_many_threads_share_one_scorer(rng):
 
 
 def test_threads_that_cannot_start_leave_an_error_and_no_scores(scorer, x, monkeypatch):
-    def refuse(self):
-        raise RuntimeError("can't start new thread")
+    start, started = _thread.start_new_thread, []
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    def refuse_the_second(*arguments):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(start(*arguments))
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse_the_second)
     out = np.full(2000, 7, np.float32)
     with pytest.raises(RuntimeError, match="can't start"):
-        scorer.predict(np.zeros((2000, FEATURES), np.float32), out=out, threads=2)
+        scorer.predict(np.zeros((2000, FEATURES), np.float32), out=out, threads=3)
+    assert len(started) == 1
     assert (out == 7).all()
 
 
