@@ -1,31 +1,54 @@
 #include "quantize.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Neighbouring values often lie in one part: in tables of their own their counts do not wait for
- * each other.  32 bits hold what a chunk adds. */
-enum { TABLES = 4, CHUNK = 1 << 20 };
+ * each other.  32 bits hold what a chunk adds.  The parts of a block are found before any is
+ * counted, so that compilers find many at once. */
+enum { TABLES = 4, CHUNK = 1 << 20, BLOCK = 256 };
 
-static uint32_t part_of(float x, float low, float factor, float last) {
-    const float at = (x - low) * factor;
-    const float above = at > 0.0f ? at : 0.0f;
-    return (uint32_t)(above < last ? above : last);
+/* The parts of a block; NaN gets the one after the last. */
+static void find_parts(const float *restrict x, float low, float factor, int32_t bins,
+                       int32_t *restrict parts) {
+    const float last = (float)(bins - 1);
+    for (int i = 0; i < BLOCK; i++) {
+        const float at = (x[i] - low) * factor;
+        const float above = at > 0.0f ? at : 0.0f;
+        const int32_t part = (int32_t)(above < last ? above : last);
+        parts[i] = x[i] == x[i] ? part : bins;
+    }
+}
+
+typedef uint32_t histogram_tables[TABLES][FT_MOST_PARTS + 1];
+
+static void count_block(const float *x, float low, float factor, uint32_t bins,
+                        histogram_tables tables) {
+    int32_t parts[BLOCK];
+    find_parts(x, low, factor, (int32_t)bins, parts);
+    for (int i = 0; i < BLOCK; i += TABLES) {
+        tables[0][parts[i]]++;
+        tables[1][parts[i + 1]]++;
+        tables[2][parts[i + 2]]++;
+        tables[3][parts[i + 3]]++;
+    }
 }
 
 void ft_histogram(const float *x, size_t count, float low, float high, uint32_t bins,
                   uint64_t *counts) {
-    uint32_t tables[TABLES][FT_MOST_PARTS];
-    const float width = high - low;
-    const float factor = width > 0.0f ? (float)bins / width : 0.0f, last = (float)(bins - 1);
+    histogram_tables tables;
+    const float width = high - low, factor = width > 0.0f ? (float)bins / width : 0.0f;
     memset(counts, 0, bins * sizeof *counts);
     for (size_t start = 0; start < count; start += CHUNK) {
         const size_t end = count - start < CHUNK ? count : start + CHUNK;
-        for (int t = 0; t < TABLES; t++) memset(tables[t], 0, bins * sizeof tables[t][0]);
+        for (int t = 0; t < TABLES; t++) memset(tables[t], 0, (bins + 1) * sizeof tables[t][0]);
         size_t i = start;
-        for (; i + TABLES <= end; i += TABLES)
-            for (size_t t = 0; t < TABLES; t++)
-                tables[t][part_of(x[i + t], low, factor, last)] += x[i + t] == x[i + t];
-        for (; i < end; i++) tables[0][part_of(x[i], low, factor, last)] += x[i] == x[i];
+        for (; i + BLOCK <= end; i += BLOCK) count_block(x + i, low, factor, bins, tables);
+        if (i < end) {
+            float block[BLOCK];
+            for (size_t j = 0; j < BLOCK; j++) block[j] = i + j < end ? x[i + j] : NAN;
+            count_block(block, low, factor, bins, tables);
+        }
         for (uint32_t b = 0; b < bins; b++)
             for (int t = 0; t < TABLES; t++) counts[b] += tables[t][b];
     }

@@ -215,7 +215,7 @@ def test_pruning(capsys):
     (seed,) = found["seeds"]
     assert seed["pruned"]["table"] < seed["unpruned"]["table"] / 2
     assert seed["pruned"]["bytes"] < seed["unpruned"]["bytes"]
-    assert len(found["goals"]) == 4 and {goal["word"] for goal in found["goals"]} <= WORDS
+    assert len(found["goals"]) == 10 and {goal["word"] for goal in found["goals"]} <= WORDS
     assert "pruned - unpruned: AUC" in capsys.readouterr().out
 
 
