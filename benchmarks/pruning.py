@@ -201,8 +201,6 @@ def conversions_of(w: np.ndarray) -> dict[str, dict]:
     return parts
 
 
-CONVERSIONS = ("range", "histogram, 256", "quantize, 4 bits", "dequantize", "join nibbles")
-CONVERSIONS += ("split nibbles",)
 # Bytes a weight that a part reads and writes.
 MOVED = {"mask": 5, "selection": 5, "scores, weights": 8, "scores": 4, "range": 4, "histogram": 4}
 MOVED |= {"quantize": 5, "dequantize": 5, "join": 1.5, "split": 1.5}
@@ -224,7 +222,8 @@ def masks(count: int, how: Measure, missing: dict, limits: Limits) -> dict:
     rows = max(BLOCK[0], round(np.sqrt(count / 2) / BLOCK[0]) * BLOCK[0])
     columns = max(4, count // rows // 4 * 4)
     w = np.random.default_rng(how.seed).normal(size=(rows, columns)).astype(np.float32)
-    calls = parts_of(w, missing) | conversions_of(w)
+    conversions = conversions_of(w)
+    calls = parts_of(w, missing) | conversions
     turns = {f"{part}: {name}": loop(c) for part, cs in calls.items() for name, c in cs.items()}
     seconds = seconds_a_call({**turns, **limits.reading([w.nbytes])}, how)
     _, reads = limits.rates(seconds)
@@ -234,7 +233,8 @@ def masks(count: int, how: Measure, missing: dict, limits: Limits) -> dict:
         part: rate and w.size * next(b for name, b in MOVED.items() if part.startswith(name)) / rate
         for part in found
     }
-    return {"shape": w.shape, "seconds": found, "memory": memory}
+    named = {"seconds": found, "memory": memory, "conversions": list(conversions)}
+    return {"shape": w.shape, **named}
 
 
 # ---- the credit student ---------------------------------------------------------------------
@@ -296,7 +296,7 @@ def goals(result: dict, student: dict | None) -> list[Goal]:
     seconds = result["seconds"]["mask, unstructured"]
     text = f"mask of {np.prod(result['shape']):,} weights, vs numpy's argpartition route"
     found = [Goal(text, ratio(seconds, [OURS], ["numpy argpartition"]), 3)]
-    for part in CONVERSIONS:
+    for part in result["conversions"]:
         moving = result["memory"][part]  # None without the limits
         times = result["seconds"][part][OURS] / moving if moving else None
         found.append(Goal(f"{part}, vs moving its bytes", times, 1.5, "x", least=False))
