@@ -115,7 +115,7 @@ static VNNI_FN void gemm_column(const ft_packed *w, const x86_output *out, size_
         panel(PATH_BYTES, width / LANES, s);                                          \
     }                                                                                 \
     static VNNI_FN void nibbles_##width(const x86_slice *s) {                         \
-        panel(PATH_NIBBLES, width / LANES, s);                                        \
+        if (KEEPS_NIBBLES) panel(PATH_NIBBLES, width / LANES, s);                     \
     }                                                                                 \
     static VNNI_FN void chain_##width(const x86_slice *s) {                           \
         panel(PATH_CHAIN, width / LANES, s);                                          \
