@@ -78,8 +78,9 @@ typedef struct ft_packed {
     float *mult, *add; /* [n_padded], padded with 0; NULL for a bare product */
     size_t bytes;      /* of data, scales, blocks and lists */
     /* Block-sparse weights: of every strip of columns only those blocks of four k are kept that
-     * are not all 0, data[block][column in strip][4], int8 for any bits.  The scales of a strip
-     * lie as those of a panel. */
+     * are not all 0, data[block][column in strip][4], int8; in nibbles data[pair of blocks][column
+     * in strip][4], low and high as in a panel, a strip's last block being one of zeros where their
+     * number is odd.  The scales of a strip lie as those of a panel. */
     uint32_t strip;  /* columns of one, n_padded is a multiple of it; 0: every weight is kept */
     uint32_t *first; /* [strips + 1]: a strip's first block, and how many there are */
     uint32_t *at;    /* [blocks]: k of the first of its four values, increasing within a strip */
@@ -267,6 +268,7 @@ typedef struct ft_gemm_kernel {
 typedef struct ft_blocks_kernel {
     ft_gemm_fn *run;
     uint32_t narrowest; /* strips have that many columns, twice or four times as many, up to 32 */
+    uint32_t nibbles;   /* int4 stays two to a byte */
     /* What a block costs for a row in a strip of that width, in blocks of a dense panel of 32. */
     float cost[3];
 } ft_blocks_kernel;

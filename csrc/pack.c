@@ -125,6 +125,12 @@ static place locate(size_t n, size_t n_padded, size_t nr) {
     return (place){start, width, n - start};
 }
 
+void ft_put_weight(uint8_t *at, int weight, int is_nibble, int is_high) {
+    if (!is_nibble) *at = (uint8_t)weight;
+    else if (is_high) *at = (uint8_t)((*at & 0x0f) | (weight + 8) << 4);
+    else *at = (uint8_t)((*at & 0xf0) | (weight + 8));
+}
+
 static void pack_column(const ft_pack_spec *spec, uint32_t n, const ft_packed *out) {
     const place p = locate(n, out->n_padded, out->nr);
     const size_t kr = out->kr;
@@ -133,9 +139,7 @@ static void pack_column(const ft_pack_spec *spec, uint32_t n, const ft_packed *o
     for (size_t k = 0; k < spec->k; k++) {
         const size_t block = k / kr / (1 + out->nibbles);
         uint8_t *at = panel + (block * p.width + p.column) * kr + k % kr;
-        if (!out->nibbles) *at = (uint8_t)weights[k];
-        else if (k / kr % 2) *at = (uint8_t)((*at & 0x0f) | (weights[k] + 8) << 4);
-        else *at = (uint8_t)((*at & 0xf0) | (weights[k] + 8));
+        ft_put_weight(at, weights[k], out->nibbles, k / kr % 2);
     }
 }
 
@@ -176,7 +180,8 @@ ft_pack_fault ft_pack(const ft_isa *isa, const ft_pack_spec *spec, ft_packed *ou
     out->n_padded = (uint32_t)round_up(spec->n, is_row ? 1 : out->strip ? out->strip : kernel->pad);
     out->k_padded = (uint32_t)round_up(spec->k, is_row ? FT_PAD_COLUMN : FT_PAD_K);
     out->bits = spec->bits;
-    out->nibbles = spec->bits == 4 && kernel->nibbles && !is_row && !out->strip;
+    out->nibbles = spec->bits == 4 && !is_row &&
+                   (out->strip ? isa->blocks.nibbles : kernel->nibbles);
     out->group = spec->group;
     out->amax = spec->amax;
 

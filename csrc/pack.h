@@ -38,6 +38,9 @@ int ft_pack_f32(const ft_isa *isa, const float *weights, const float *bias, uint
                 ft_packed_f32 *out);
 void ft_pack_f32_free(ft_packed_f32 *packed);
 
+/* A weight to its byte, or to one of the two nibbles of it. */
+void ft_put_weight(uint8_t *at, int weight, int is_nibble, int is_high);
+
 /* 64-byte aligned, zeroed; NULL where size overflows or memory is short.  Free with ft_free. */
 void *ft_alloc(size_t count, size_t size);
 void ft_free(void *p);

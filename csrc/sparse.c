@@ -1,5 +1,7 @@
 #include "sparse.h"
 
+#include <string.h>
+
 #define BLOCK_K 4
 #define WIDTHS 3
 
@@ -15,22 +17,28 @@ static int is_occupied(const ft_pack_spec *spec, size_t n0, size_t width, size_t
     return 0;
 }
 
-static size_t count_blocks(const ft_pack_spec *spec, size_t width) {
+/* Pairs of blocks hold nibbles. */
+static size_t count_blocks(const ft_pack_spec *spec, size_t width, int is_paired) {
     size_t count = 0;
-    for (size_t n = 0; n < spec->n; n += width)
+    for (size_t n = 0; n < spec->n; n += width) {
         for (size_t k = 0; k < spec->k; k += BLOCK_K) count += (size_t)is_occupied(spec, n, width, k);
+        if (is_paired) count += count % 2;
+    }
     return count;
 }
 
 uint32_t ft_choose_strip(const ft_isa *isa, const ft_pack_spec *spec, size_t *blocks) {
     const ft_blocks_kernel *kernel = &isa->blocks;
     const size_t steps = divide_up(spec->k, BLOCK_K);
-    /* Nibbles cost less than bytes, which blocks hold for 4 bits too. */
-    double least = (double)steps * (double)divide_up(spec->n, FT_PANEL) / (spec->bits == 4 ? 1.5 : 1);
+    const int is_paired = spec->bits == 4 && kernel->nibbles;
+    /* A panel of nibbles costs less than the same in bytes, and a scale for every group less than
+     * one for every block. */
+    const double gain = spec->bits == 4 && (!is_paired || spec->group) ? 1.5 : 1;
+    double least = (double)steps * (double)divide_up(spec->n, FT_PANEL) / gain;
     uint32_t best = 0;
     for (uint32_t i = 0, width = kernel->narrowest; kernel->run && i < WIDTHS; i++, width *= 2) {
         if (width > FT_PANEL) break;
-        const size_t count = count_blocks(spec, width);
+        const size_t count = count_blocks(spec, width, is_paired);
         /* A strip costs about a block of its own, for its start and its epilogue. */
         const double cost = (double)(count + divide_up(spec->n, width)) * (double)kernel->cost[i];
         if (cost >= least) continue;
@@ -41,28 +49,32 @@ uint32_t ft_choose_strip(const ft_isa *isa, const ft_pack_spec *spec, size_t *bl
     return best;
 }
 
+static void fill_block(const ft_pack_spec *spec, size_t n0, size_t k0, size_t block,
+                       const ft_packed *out) {
+    uint8_t *data = (uint8_t *)out->data + block / (1 + out->nibbles) * out->strip * BLOCK_K;
+    for (size_t n = n0; n < spec->n && n < n0 + out->strip; n++, data += BLOCK_K)
+        for (size_t k = k0; k < spec->k && k < k0 + BLOCK_K; k++)
+            ft_put_weight(data + k - k0, spec->weights[n * spec->k + k], out->nibbles, block % 2);
+}
+
 int ft_fill_blocks(const ft_pack_spec *spec, size_t blocks, ft_packed *out) {
     const size_t width = out->strip, strips = out->n_padded / width;
-    const size_t data_bytes = blocks * width * BLOCK_K;
-    int8_t *data = ft_alloc(data_bytes, 1);
-    out->data = data;
+    const size_t data_bytes = blocks * width * BLOCK_K / (1 + out->nibbles);
+    out->data = ft_alloc(data_bytes, 1);
     out->first = ft_alloc(strips + 1, sizeof *out->first);
     out->at = ft_alloc(blocks, sizeof *out->at);
     if (!out->data || !out->first || !out->at) return -1;
     out->bytes += data_bytes + (strips + 1 + blocks) * sizeof *out->at;
+    if (out->nibbles) memset(out->data, 0x88, data_bytes); /* both nibbles: weight 0 */
     uint32_t block = 0;
     for (size_t s = 0; s < strips; s++) {
         out->first[s] = block;
         for (size_t k0 = 0; k0 < spec->k; k0 += BLOCK_K) {
             if (!is_occupied(spec, s * width, width, k0)) continue;
             out->at[block] = (uint32_t)k0;
-            for (size_t column = 0; column < width; column++) {
-                const size_t n = s * width + column;
-                for (size_t k = k0; n < spec->n && k < k0 + BLOCK_K && k < spec->k; k++)
-                    data[(block * width + column) * BLOCK_K + k - k0] = spec->weights[n * spec->k + k];
-            }
-            block++;
+            fill_block(spec, s * width, k0, block++, out);
         }
+        if (out->nibbles) block += block % 2; /* at k = 0 */
     }
     out->first[strips] = block;
     return 0;

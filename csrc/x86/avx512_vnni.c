@@ -47,7 +47,7 @@ const ft_isa ft_isa_avx512_vnni = {
     .needs = FT_CPU_AVX2 | FT_CPU_AVX512_VNNI,
     .last_on = FT_CPU_SLOWS_FOR_512,
     .gemm = {.run = gemm, .mr = VNNI_MR, .nr = NR, .kr = 4, .pad = 16, .nibbles = 1, .column = 1},
-    .blocks = {.run = gemm_blocks, .narrowest = 16, .cost = {0.6f, 1.1f}},
+    .blocks = {.run = gemm_blocks, .narrowest = 16, .nibbles = 1, .cost = {0.6f, 1.1f}},
     .lists = {.run = x86_gemm_lists, .rows = LIST_ROWS, .cost = 4.2f},
 };
 

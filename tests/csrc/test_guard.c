@@ -24,8 +24,8 @@ static void *placed_copy(const places *p, const guarded *area, const void *from,
 static ft_packed guarded_weights(const ft_packed *w, const layer *l, const places *p) {
     ft_packed copy = *w;
     const size_t blocks = w->strip ? w->first[w->n_padded / w->strip] : 0;
-    const size_t bytes = w->strip ? blocks * w->strip * 4
-                                  : (size_t)w->n_padded * w->k_padded / (1 + w->nibbles);
+    const size_t weights = w->strip ? blocks * w->strip * 4 : (size_t)w->n_padded * w->k_padded;
+    const size_t bytes = weights / (1 + w->nibbles);
     /* The contract promises data on a line of 64 bytes; what rounds the size up is 0 there. */
     const size_t lines = (bytes + 63) / 64 * 64;
     copy.data = place(p, &p->data, lines);

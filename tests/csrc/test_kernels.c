@@ -9,13 +9,17 @@ enum { MAX_M = 5, MAX_N = 70, MAX_K = 140 };
 static long depth_cases[2][5]; /* [u8][depth] of AVX2's int8 products */
 static long nibble_cases[2][3]; /* [u8][group / 32] */
 static long strip_cases[3][3]; /* [strip / 16][group / 32] */
+static long nibble_strip_cases[3]; /* [group / 32] */
 static long list_cases[3]; /* [depth] */
 static long column_cases[2]; /* [known to be exact in int16] */
 
 static void count_path(const ft_packed *w) {
     const int u8 = w->amax > 127;
     if (w->scratch_bytes) list_cases[u8 ? w->list_depth_u8 : w->list_depth_u7]++;
-    else if (w->strip) strip_cases[w->strip / 16][w->group / 32]++;
+    else if (w->strip) {
+        strip_cases[w->strip / 16][w->group / 32]++;
+        if (w->nibbles) nibble_strip_cases[w->group / 32]++;
+    }
     else if (w->nr == 1) column_cases[w->bits == 4 || (u8 ? w->depth_u8 : w->depth_u7)]++;
     else if (w->nibbles) nibble_cases[u8][w->group / 32]++;
     else depth_cases[u8][u8 ? w->depth_u8 : w->depth_u7]++;
@@ -137,26 +141,34 @@ static void test_lists(const guarded *area) {
     }
 }
 
-/* Block-sparse weights: every width of strip with tails of n and k, and every m up to two tiles. */
+/* One case of block-sparse weights. */
+static void check_strips(size_t m, uint32_t n, uint32_t k, size_t c, size_t turn, uint32_t strip,
+                         const guarded *area) {
+    const uint32_t *conf = configurations[c];
+    if (isa_skips()) return;
+    uint64_t seed = turn * 100 + strip;
+    layer l = layer_pruned(&seed, m, n, k, conf[0], (int32_t)conf[1], conf[2], conf[3],
+                           (int)(turn % 7 == 0), strip);
+    check_everywhere(&l, area, &seed);
+    layer_free(&l);
+}
+
+/* Block-sparse weights: every width of strip with tails of n and k, every m up to two tiles, and
+ * rows too long for the table of the nibble path. */
 static void test_strips(const guarded *area) {
     static const uint32_t ns[] = {2, 7, 8, 15, 16, 31, 32, 33, 64, 70};
     static const uint32_t ks[] = {3, 4, 8, 9, 31, 32, 61, 64, 130, 257};
     for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
         for (size_t j = 0; j < sizeof ks / sizeof *ks; j++) {
             for (size_t c = 0; c < CONFIGURATIONS; c++) {
-                const uint32_t *conf = configurations[c];
                 const size_t turn = i + 3 * j + 5 * c, m = 1 + turn % 18;
-                for (uint32_t strip = 8; strip <= 32; strip *= 2) {
-                    if (isa_skips()) continue;
-                    uint64_t seed = turn * 100 + strip;
-                    layer l = layer_pruned(&seed, m, ns[i], ks[j], conf[0], (int32_t)conf[1],
-                                           conf[2], conf[3], (int)(turn % 7 == 0), strip);
-                    check_everywhere(&l, area, &seed);
-                    layer_free(&l);
-                }
+                for (uint32_t strip = 8; strip <= 32; strip *= 2)
+                    check_strips(m, ns[i], ks[j], c, turn, strip, area);
             }
         }
     }
+    for (uint32_t k = 1016; k <= 1032; k += 8)
+        for (size_t c = 0; c < CONFIGURATIONS; c++) check_strips(1, 37, k, c, c, 32, area);
 }
 
 static void test_every_path_was_taken(void) {
@@ -177,6 +189,8 @@ static void test_every_path_was_taken(void) {
     for (size_t strip = 0; strip < 3; strip++)
         for (size_t group = 0; group < 3; group++)
             CHECK(strip_cases[strip][group] > 0, "strips of %d, group %zu", 8 << strip, 32 * group);
+    for (size_t group = 0; group < 3 && ft_isa_current()->blocks.nibbles; group++)
+        CHECK(nibble_strip_cases[group] > 0, "strips of nibbles, group %zu", 32 * group);
     for (uint32_t depth = 0; depth <= 2 && ft_isa_current()->lists.run; depth++)
         CHECK(list_cases[depth] > 0, "lists, depth %u", depth);
     CHECK(column_cases[0] > 0 && column_cases[1] > 0, "one output: %ld and %ld", column_cases[0],
