@@ -23,7 +23,7 @@ import numpy as np
 import farthing
 from farthing.demo import data
 from farthing.demo.teacher import train_teacher
-from farthing.units import units_of
+from farthing.pruning.units import units_of
 
 HIDDEN = (64, 32)
 PATTERNS = ("unstructured", "8x4", "neuron", "feature", "bin")

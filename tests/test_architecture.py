@@ -30,7 +30,7 @@ GROUPS = [
     {"fitting"},
     {"classifier", "regressor"},
     {"estimators"},
-    {"steps", "units"},
+    {"steps"},
     {"distillation", "pruning", "quantization"},
     {"demo"},
     {"cli"},

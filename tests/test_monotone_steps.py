@@ -9,7 +9,7 @@ import pytest
 from monotone_models import DIRECTIONS, QUICK, check, monotone
 
 import farthing
-from farthing.units import PATTERNS, kind_of
+from farthing.pruning.units import PATTERNS, kind_of
 
 # Arguments of every case of a step; together they must hold every choice that the step offers.
 CASES = {

@@ -11,7 +11,7 @@ from farthing._validate import FarthingError, check_choice, check_integer, check
 from farthing.kernels import check_n_of_m, drop_count, n_of_m
 from farthing.model import Model
 from farthing.steps import Step
-from farthing.units import PATTERNS, Units, kind_of, units_of
+from farthing.pruning.units import PATTERNS, Units, kind_of, units_of
 
 __all__ = ["prune"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import farthing
-from farthing.units import PATTERNS, kind_of, units_of
+from farthing.pruning.units import PATTERNS, kind_of, units_of
 
 
 def layers(model):
