@@ -303,3 +303,26 @@ def test_global_pruning_empties_no_layer_and_a_schedule_beats_one_step():
         assert all(layer.n_outputs > 1 for layer in layers(gradual)[:-1])
         auc = [farthing.metrics.auc(y, m.predict_proba(X)[:, 1]) for m in (model, once, gradual)]
         assert auc[2] > auc[1] and auc[2] > auc[0] - 0.01, auc
+
+
+# ---- what is shrunk says the same ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [32, 8, 4])
+@pytest.mark.parametrize("pattern", ["neuron", "feature"])
+def test_a_shrunk_network_scores_as_the_masked_one_bit_for_bit(pattern, bits):
+    """The masked one holds all its zeros, in the file too."""
+    X, _ = credit.data()
+    masked = copy.copy(credit.fitted())
+    masked.model_ = masked.model_.copy()
+    units = units_of(pattern, masked.model_, "l1", X.astype(np.float32))
+    units.drop([norm > np.quantile(norm, 0.4) for norm in units.norms()])
+    if bits < 32:
+        masked = farthing.quantize(masked, X, weight_bits=bits)
+    shrunk = copy.copy(masked)
+    shrunk.model_ = masked.model_.copy()
+    units_of(pattern, shrunk.model_, "l1").shrink()
+    shapes = [[layer.weight.shape for layer in layers(model)] for model in (masked, shrunk)]
+    assert shapes[0] != shapes[1]
+    scores = [farthing.Scorer.from_bytes(model._bytes()).predict(X) for model in (masked, shrunk)]
+    assert np.array_equal(*scores)

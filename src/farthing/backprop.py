@@ -1,13 +1,15 @@
-"""The gradients of a minibatch's loss by all parameters."""
+"""The gradients of a minibatch's loss by all parameters, and of each row by what a layer sums."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from farthing.layers import Dense, Scratch
 from farthing.losses import Loss
 
-__all__ = ["gradients"]
+__all__ = ["gradients", "signals"]
 
 # Dropout is decided by 16 random bits a unit.
 _DRAWS = 1 << 16
@@ -66,3 +68,32 @@ def gradients(
     if input_columns is not None:
         result[0]["input"] = dy
     return value, result
+
+
+def signals(
+    layers: list[Dense], x: np.ndarray, gradient: Callable[[np.ndarray], np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every layer's inputs (rows, k) and, row by row, the gradient by its sums (rows, n).
+
+    x: the encoded rows; gradient: of a row's loss, from the outputs (rows, outputs) of the last
+    layer by them.  The product of the two is the row's gradient by the layer's weights.  Views
+    and normalisation are left out.
+
+    >>> layer = Dense("dense0", np.array([[2.0]]), np.array([1.0]), "linear")
+    >>> [(x, dz)] = signals([layer], np.array([[3.0]]), lambda z: z)
+    >>> x.tolist(), dz.tolist()
+    ([[3.0]], [[7.0]])
+    """
+    inputs, slopes = [], []
+    for layer in layers:
+        inputs.append(x)
+        y, slope = layer.activate(x @ layer.weight.T + layer.bias, training=True)
+        slopes.append(slope)
+        x = y + x if layer.residual else y
+    dy = gradient(x)
+    found = []
+    for layer, x, slope in zip(layers[::-1], inputs[::-1], slopes[::-1], strict=True):
+        dz = dy if slope is None else dy * slope
+        found.append((x, dz))
+        dy = dz @ layer.weight + dy if layer.residual else dz @ layer.weight
+    return found[::-1]

@@ -61,12 +61,13 @@ class _Given(NamedTuple):
 
 class Part(NamedTuple):
     """A part of the data: float32 rows, what the model said of them before the step, the
-    target blended from that and y, and weights or None."""
+    target blended from that and y, weights or None, and y coded for the last layer or None."""
 
     rows: np.ndarray
     said: np.ndarray
     target: np.ndarray
     weight: np.ndarray | None
+    known: np.ndarray | None
 
 
 class Step:
@@ -104,6 +105,8 @@ class Step:
         self.model = source.copy()
         own = _bare_objective(source) if self.estimator is None else given._objective()
         self._objective = own
+        # What turns y into the units that the model answers in: others while it is trained.
+        self._units: Callable[[np.ndarray], np.ndarray] = np.asarray
         self.seed = 0 if seed is None else draw_seed(seed)
         self.fit: Part | None = None
         self.search: Part | None = None
@@ -205,7 +208,7 @@ class Step:
     def _blended(self, part: _Given) -> Part:
         said = self._before.predict(part.rows).astype(np.float64)
         target = self._objective.blended(said, part.known, self.alpha)
-        return Part(part.rows, said, target, part.weight)
+        return Part(part.rows, said, target, part.weight, part.known)
 
     def _scorer(self, model: Model) -> Scorer:
         if self.estimator is None:
@@ -213,6 +216,13 @@ class Step:
         else:
             info = self.estimator._info()
         return Scorer.from_bytes(container.dumps(export.model_to_tensors(model, info)))
+
+    def loss_gradient(self, z: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Of the estimator's own loss to y by the outputs z (rows, outputs) of ``self.model``, in
+        whose present units they are, for those rows of the fit part."""
+        known = self._units(self.fit.known[index]).reshape(len(z), -1).astype(z.dtype)
+        weight = at(self.fit.weight, index)
+        return self._objective.loss(z, known, weight)[1]
 
     def train(
         self,
@@ -238,10 +248,11 @@ class Step:
         weight = None if fit.weight is None else np.tile(fit.weight, 1 + augment)
         objective = self._objective.imitation(self.alpha)
         with objective.scaled(model, target, weight, fitted=True) as scaled:
+            self._units = partial(scaled, known=True)
             validation = None
             if self.search is not None:
                 validation = (self.search.rows, scaled(self.search.target), self.search.weight)
-            return train(
+            history = train(
                 model,
                 np.concatenate([fit.rows, *mixed]),
                 scaled(target),
@@ -257,6 +268,8 @@ class Step:
                 on_step=on_step,
                 input_amax=input_amax,
             )
+        self._units = np.asarray
+        return history
 
     def result(self, *, calibrate: bool = True):
         """The step's outcome, recalibrated on the search part, in the kind that was given."""

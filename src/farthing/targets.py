@@ -33,7 +33,7 @@ from farthing.tables import check_spread
 
 __all__ = ["Classes", "Means", "Objective", "Values", "huber_location", "quantile", "tilted"]
 
-Scaled = Callable[[np.ndarray], np.ndarray]
+Scaled = Callable[..., np.ndarray]
 # The mean of a target behind an exponential, so that float32 holds its scores.
 _MEAN = (1e-30, 1e35)
 # The prior of recalibrated means, as PRIOR_DEVIATION is for probabilities. It is narrower
@@ -66,9 +66,9 @@ class Objective:
     def scaled(self, model: Model, target, weight=None, fitted: bool = False):
         """A context in which `model` trains on targets of a handy scale.
 
-        Gives the function that scales targets; on exit the model's output is in the
-        units of ``target`` again.  An unfitted model starts at the best constant; fitted: it
-        already answers in those units on entry, and goes on from there.
+        Gives the function that scales targets, or ``known=True`` y alone; on exit the model's
+        output is in the units of ``target`` again.  An unfitted model starts at the best constant;
+        fitted: it already answers in those units on entry, and goes on from there.
         """
         raise NotImplementedError
 
@@ -125,7 +125,7 @@ class Classes(Objective):
             share = np.where(share <= 0, least, np.where(share >= 1, 1 - least, share))
             logit = np.log(share / (1 - share)) if self.n_outputs == 1 else np.log(share)
             model.layers[-1].bias[:] = logit
-        yield lambda values: values
+        yield lambda values, known=False: values
 
     def balance(self, score, target, weight=None):
         # A temperature's target has the teacher's columns first: y's decide.
@@ -180,7 +180,7 @@ class Values(Objective):
         else:
             model.layers[-1].bias[:] = self._location((known - mean) / deviation, weight)
         try:
-            yield lambda values: (np.asarray(values, np.float64) - mean) / deviation
+            yield lambda values, known=False: (np.asarray(values, np.float64) - mean) / deviation
         finally:
             if is_constant:  # minibatches leave a little of what the weights began with
                 model.layers[-1].weight[:], model.layers[-1].bias[:] = 0, 0
@@ -257,7 +257,7 @@ class Means(Objective):
         if fitted:
             model.rescale_output(1.0, -np.log(mean))
         try:
-            yield lambda values: np.asarray(values, np.float64) / mean
+            yield lambda values, known=False: np.asarray(values, np.float64) / mean
         finally:
             model.rescale_output(1.0, np.log(mean))
 
@@ -295,8 +295,10 @@ class _Logarithms(Objective):
         target = np.asarray(target, np.float64)
         level = np.average(target.reshape(len(target), -1)[:, 0], weights=weight)
 
-        def scaled(values):
+        def scaled(values, known=False):
             values = np.array(values, np.float64)
+            if known:
+                return values * np.exp(-level)
             columns = values.reshape(len(values), -1)
             columns[:, 0] -= level
             columns[:, 1:] *= np.exp(-level)

@@ -1,17 +1,19 @@
-"""Magnitude pruning of any unit, in one go or on a schedule while training."""
+"""Pruning of any unit by any score, in one go or on a schedule while training."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
-import numpy as np
-
-from farthing import _core
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
-from farthing.kernels import check_n_of_m, drop_count, n_of_m
+from farthing.kernels import check_n_of_m, n_of_m
 from farthing.model import Model
-from farthing.steps import Step
+from farthing.pruning.competition import Competition
+from farthing.pruning.schedules import SCHEDULES
+from farthing.pruning.scores import METHODS, score_of
 from farthing.pruning.units import PATTERNS, Units, kind_of, units_of
+from farthing.steps import Step
 
 __all__ = ["prune"]
 
@@ -19,27 +21,6 @@ __all__ = ["prune"]
 # the rest of the training heals the final mask.
 RAMP = 0.7
 UPDATES = 100
-
-
-def _keep(scores: list[np.ndarray], sparsity: float, scope: str) -> list[np.ndarray]:
-    """What stays of every layer when the lowest `sparsity` of the units goes; one stays in each."""
-    if scope == "layer":
-        return [_core.prune_select(s, drop_count(sparsity, len(s))) for s in scores]
-    # The best unit of a layer is out of the competition: one a layer always stays.
-    protected = [s.copy() for s in scores]
-    for s in protected:
-        s[np.argmax(s)] = np.inf
-    joined = np.concatenate(protected)
-    drop = drop_count(sparsity, len(joined), stay=len(scores))
-    kept = _core.prune_select(joined, drop)
-    return np.split(kept, np.cumsum([len(s) for s in scores])[:-1])
-
-
-def _keep_above(scores: list[np.ndarray], threshold: float) -> list[np.ndarray]:
-    kept = [s >= threshold for s in scores]
-    for k, s in zip(kept, scores, strict=True):
-        k[np.argmax(s)] = True
-    return kept
 
 
 def prune(
@@ -52,6 +33,7 @@ def prune(
     method="magnitude",
     norm="l1",
     scope="global",
+    exclude=(),
     pattern="unstructured",
     schedule=None,
     alpha=1.0,
@@ -64,7 +46,7 @@ def prune(
     sample_weight=None,
     random_state=None,
 ):
-    """Drops the least important units, such as weights: their norm, sorted, the lowest go.
+    """Drops the least important units, such as weights: their scores, sorted, the lowest go.
 
     Parameters
     ----------
@@ -72,17 +54,30 @@ def prune(
         Returned in the same kind, the input untouched. What is dropped stays zero in every
         later step. A quantized model is pruned in its integers.
     X, y : (n, features) and (n,) or None
-        Rows to fine-tune on with a schedule, and to recalibrate on. Without y, alpha is 1.
-    sparsity : float in [0, 1)
+        Rows to score weights on, to fine-tune on with a schedule, and to recalibrate on. Without
+        y, alpha is 1.
+    sparsity : float in [0, 1), or a dict of them by layer name
         Fraction of the pattern's units that goes, those already gone included: of n units
-        ``round(sparsity * n)``, halves to even. For N:M it is 1 - N/M, or None.
+        ``round(sparsity * n)``, halves to even. For N:M it is 1 - N/M, or None. A dict, by names
+        as ``.summary()`` shows them, prunes these layers alone, each to its own.
     threshold : float
         Instead of `sparsity`: units whose norm is below it go.
+    method : str
+        What a weight is worth. "magnitude": |w|. "random": the baseline. "wanda": |w| times the
+        root mean square of its input (Sun et al. 2024). "taylor": |w times the gradient of the
+        loss to y by it| (Molchanov et al. 2019). "fisher": w^2 times its Fisher information
+        (optimal brain damage, LeCun et al. 1990). "obs": the growth of the layer's squared error
+        where all other weights make up for it, which then they do (Hassibi & Stork 1993; SparseGPT,
+        Frantar & Alistarh 2023). All but the first two need X, "taylor" also y.
     norm : "l1" or "l2"
-        Of a unit; for one weight both are its magnitude, for larger units they differ. Between
-        layers the norm of a block counts per weight, that of a neuron by its layer's mean.
+        How the worth of a unit's weights adds up; "taylor" is always summed, "fisher" and "obs"
+        are sums of squares. For one weight both are its magnitude, for larger units they differ.
+        Between layers the magnitude of a block counts per weight, that of a neuron by its layer's
+        mean.
     scope : "global" or "layer"
         Units compete across all layers, or within each. One unit a layer always stays.
+    exclude : list of str
+        Names of layers whose units stay and do not count.
     pattern : str
         "unstructured": single weights. "4x8": blocks of 4 outputs by 8 inputs; 32, 16 or 8
         outputs by 4 inputs are those that the runtime is fastest without. "2:4": of every 4
@@ -93,9 +88,10 @@ def prune(
         neighbouring bins of a feature become one; the norm is that of the corners, at the edge
         between them, of the first layer's piecewise-linear functions. Neurons, features and
         bins make the tables of the first layer smaller.
-    schedule : None or "cubic"
+    schedule : None, "cubic" or "iterative"
         None drops at once; "cubic" raises the sparsity along 1 - (1 - t)^3 while training
-        (Zhu & Gupta 2017, "To prune, or not to prune").
+        (Zhu & Gupta 2017, "To prune, or not to prune"), "iterative" in five rounds, each of which
+        drops the same part of what is left, with training between them (Han et al. 2015).
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
         that the model has learnt from, y adds mostly its noise.
@@ -129,17 +125,22 @@ def prune(
             "exactly one of sparsity and threshold must be given, "
             f"got {sparsity!r} and {threshold!r}"
         )
-    check_number("[0, 1)", also=(None,), sparsity=sparsity)
     check_number("[0, inf)", also=(None,), threshold=threshold)
     check_integer(1, also=(None,), epochs=epochs)
     check_number("(0, inf)", learning_rate=learning_rate)
     check_integer(0, augment=augment)
-    check_choice(("magnitude",), method=method)
+    check_choice(tuple(METHODS), method=method)
     check_choice(("l1", "l2"), norm=norm)
     check_choice(("global", "layer"), scope=scope)
-    check_choice((None, "cubic"), schedule=schedule)
+    check_choice((None, *SCHEDULES), schedule=schedule)
     if schedule is None and epochs is not None:
         raise FarthingError(f"epochs must be None without a schedule, got {epochs!r}")
+    if schedule is not None and sparsity is None:
+        raise FarthingError(f"sparsity must be given with schedule={schedule!r}, got None")
+    if schedule is not None and X is None:
+        raise FarthingError(f"X must be given: schedule={schedule!r} needs rows, got None")
+    if pattern == "bin" and method != "magnitude":
+        raise FarthingError(f"method must be 'magnitude' for pattern 'bin', got {method!r}")
     step = Step(
         model,
         X,
@@ -151,44 +152,46 @@ def prune(
         random_state=random_state,
     )
     network = step.model
-    units = units_of(pattern, network, norm, None if step.fit is None else step.fit.rows)
-    if schedule is None:
-        _drop(units, sparsity, threshold, scope)
+    if schedule is not None and network.is_quantized:
+        raise FarthingError(
+            f"schedule={schedule!r} needs float weights, got a quantized model; "
+            "prune before quantizing, or without a schedule"
+        )
+    score = score_of(method, step, scheduled=schedule is not None)
+    rows = None if step.fit is None else step.fit.rows
+    units = units_of(pattern, network, norm, rows, score, exclude)
+    competition = Competition([layer.name for layer in units.layers], sparsity, scope, exclude)
+    if threshold is not None:
+        units.drop(competition.keep_above(units.norms(), threshold))
+        score.settle(network)
+    elif schedule is None:
+        _drop_at_once(units, competition)
     else:
-        if step.fit is None:
-            raise FarthingError(f"X must be given: schedule={schedule!r} needs rows, got None")
-        if sparsity is None:
-            raise FarthingError(f"sparsity must be given with schedule={schedule!r}, got None")
-        if network.is_quantized:
-            raise FarthingError(
-                f"schedule={schedule!r} needs float weights, got a quantized model; "
-                "prune before quantizing, or without a schedule"
-            )
-        _train_cubic(step, units, sparsity, scope, epochs or 6, learning_rate, augment)
+        _train(step, units, competition, SCHEDULES[schedule], epochs or 6, learning_rate, augment)
     units.shrink()
     return step.result(calibrate=calibrate)
 
 
-def _drop(units: Units, sparsity, threshold, scope: str) -> None:
-    if sparsity is None:
-        units.drop(_keep_above(units.norms(), threshold))
-        return
-    already = _dropped_share(units)
-    for i in range(1, units.rounds + 1):
-        share = already + (sparsity - already) * i / units.rounds
-        units.drop(_keep(units.scores(), share, scope))
+def _drop_at_once(units: Units, competition: Competition) -> None:
+    start = competition.gone(units.norms())
+    rounds = max(units.rounds, units.score.rounds)
+    for i in range(1, rounds + 1):
+        units.drop(competition.keep(units.scores(), start, lambda _, i=i: i / rounds))
+        if i == rounds:
+            units.complete()
+        units.score.settle(units.model)
 
 
-def _train_cubic(
+def _train(
     step: Step,
     units: Units,
-    sparsity: float,
-    scope: str,
+    competition: Competition,
+    schedule: Callable[[float, float], float],
     epochs: int,
     learning_rate: float,
     augment: int,
 ) -> None:
-    already = _dropped_share(units)
+    start = competition.gone(units.norms())
 
     def on_step(index: int, total: int, _model: Model) -> None:
         units.hold()
@@ -196,8 +199,7 @@ def _train_cubic(
         interval = max(1, ramp // UPDATES)
         if index > ramp or (index % interval and index != ramp):
             return
-        share = sparsity + (already - sparsity) * (1 - index / ramp) ** 3
-        _drop(units, max(share, already), None, scope)
+        units.drop(competition.keep(units.scores(), start, partial(schedule, index / ramp)))
 
     step.train(
         epochs=epochs,
@@ -206,8 +208,5 @@ def _train_cubic(
         on_step=on_step,
         min_epochs=math.ceil(RAMP * epochs),
     )
-    _drop(units, max(sparsity, already), None, scope)
-
-
-def _dropped_share(units: Units) -> float:
-    return float((np.concatenate(units.norms()) < 0).mean())
+    units.drop(competition.keep(units.scores(), start, lambda _: 1.0))
+    units.complete()

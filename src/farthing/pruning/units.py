@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from farthing import _core
@@ -10,6 +12,8 @@ from farthing.encoding import PiecewiseLinearEncoder
 from farthing.kernels import block_of, check_n_of_m, n_of_m, spread_blocks
 from farthing.layers import Dense
 from farthing.model import Model
+from farthing.pruning.magnitude import Magnitude
+from farthing.pruning.scores import Score
 
 __all__ = ["PATTERNS", "Units", "kind_of", "units_of"]
 
@@ -21,14 +25,22 @@ MEAN_ROWS = 2048
 
 
 class Units:
-    """The prunable units of a model: their norms, and the masks that drop them."""
+    """The prunable units of a model: their norms, and the masks that drop them.
+
+    score: what a weight is worth, by which a unit's norm is taken.
+    """
 
     # In so many parts those go that go at once: more where they change each other's norms.
     rounds = 1
 
-    def __init__(self, model: Model, norm: str):
-        self.model = model
-        self.order = {"l1": 1, "l2": 2}[norm]
+    def __init__(self, model: Model, norm: str, score: Score):
+        self.model, self.score = model, score
+        self.order = score.order or {"l1": 1, "l2": 2}[norm]
+
+    @property
+    def layers(self) -> list[Dense]:
+        """Those that have units, as many as there are vectors of norms."""
+        return self.model.layers
 
     def norms(self) -> list[np.ndarray]:
         """A float32 vector a layer; a unit already dropped is -1, below every other."""
@@ -45,21 +57,32 @@ class Units:
     def hold(self) -> None:
         """Restores, after a training step, what no mask keeps."""
 
+    def complete(self) -> None:
+        """Drops what a pattern asks for beyond its share."""
+
     def shrink(self) -> None:
         """Removes what was dropped from the model's shapes, where that can be done."""
 
 
-def units_of(pattern: str, model: Model, norm: str, rows: np.ndarray | None = None) -> Units:
+def units_of(
+    pattern: str,
+    model: Model,
+    norm: str,
+    rows: np.ndarray | None = None,
+    score: Score | None = None,
+    exclude: Collection[str] = (),
+) -> Units:
     """The units of `pattern`; rows: raw rows, whose mean stands for a feature or neuron that
-    goes."""
+    goes; score: None for the magnitude; exclude: layers that the pattern need not fit."""
     kind = kind_of(pattern)
+    score = Magnitude() if score is None else score
     if kind == BLOCK:
-        return Blocks(model, norm, block_of(pattern))
+        return Blocks(model, norm, score, block_of(pattern))
     if kind == N_OF_M:
-        return Neighbours(model, norm, pattern)
+        return Neighbours(model, norm, score, pattern, exclude)
     if kind in ("feature", "neuron"):
-        return {"feature": Features, "neuron": Neurons}[kind](model, norm, rows)
-    return {"unstructured": Weights, "bin": Bins}[kind](model, norm)
+        return {"feature": Features, "neuron": Neurons}[kind](model, norm, score, rows)
+    return {"unstructured": Weights, "bin": Bins}[kind](model, norm, score)
 
 
 def kind_of(pattern: object) -> object:
@@ -75,34 +98,36 @@ def kind_of(pattern: object) -> object:
 
 class Weights(Units):
     def norms(self):
-        # For a single weight the L1 and the L2 norm are both its magnitude.
+        # For a single weight the L1 and the L2 norm are both its size.
         return [
-            np.where(_mask(layer), np.abs(layer.weight), -1.0).ravel().astype(np.float32)
-            for layer in self.model.layers
+            np.where(_mask(layer), size, -1.0).ravel().astype(np.float32)
+            for layer, size in zip(self.layers, self.score.sizes(self.model), strict=True)
         ]
 
     def drop(self, keep):
-        for layer, kept in zip(self.model.layers, keep, strict=True):
+        for layer, kept in zip(self.layers, keep, strict=True):
             layer.set_mask(_mask(layer) & kept.reshape(layer.weight.shape))
 
 
 class Blocks(Units):
     """Blocks of so many outputs by so many inputs of every layer, short at the edges."""
 
-    def __init__(self, model: Model, norm: str, block: tuple[int, int]):
-        super().__init__(model, norm)
+    def __init__(self, model: Model, norm: str, score: Score, block: tuple[int, int]):
+        super().__init__(model, norm, score)
         self.block = block
 
     def norms(self):
         return [
-            np.where(self._alive(layer), self._blocks(layer.weight, self.order == 2), -1.0)
+            np.where(self._alive(layer), self._blocks(size, self.order == 2), -1.0)
             .astype(np.float32)
             .ravel()
-            for layer in self.model.layers
+            for layer, size in zip(self.layers, self.score.sizes(self.model), strict=True)
         ]
 
     def scores(self):
-        # A short block has the smaller norm whatever its weights are worth: the mean |w| (L1) or
+        if self.score.is_loss:
+            return self.norms()
+        # A short block has the smaller norm whatever its weights are worth: the mean size (L1) or
         # the root mean square (L2) decides.
         counts = [self._blocks(np.ones_like(layer.weight)).ravel() for layer in self.model.layers]
         return [
@@ -124,21 +149,29 @@ class Blocks(Units):
 class Neighbours(Weights):
     """N:M: weights, of which the N largest among every M neighbouring inputs never go."""
 
-    def __init__(self, model: Model, norm: str, pattern: str):
-        super().__init__(model, norm)
+    def __init__(
+        self, model: Model, norm: str, score: Score, pattern: str, exclude: Collection[str]
+    ):
+        super().__init__(model, norm, score)
         self.stay, self.of = n_of_m(pattern)
-        check_n_of_m(pattern, None, **{layer.name: layer.n_inputs for layer in model.layers})
+        self._exclude = exclude
+        fitting = [layer for layer in model.layers if layer.name not in exclude]
+        check_n_of_m(pattern, None, **{layer.name: layer.n_inputs for layer in fitting})
 
     def norms(self):
         norms = []
-        for layer in self.model.layers:
-            # What is masked loses against a weight that is 0.
-            size = np.where(_mask(layer), np.abs(layer.weight), -1.0).astype(np.float32)
-            stay = _core.prune_neighbours(np.ascontiguousarray(size + 1), self.stay, self.of)
-            norms.append(np.where(stay & _mask(layer), np.inf, size).ravel())
+        for layer, own in zip(self.layers, self.score.sizes(self.model), strict=True):
+            if layer.name in self._exclude:
+                norms.append(np.full(layer.weight.size, np.inf, np.float32))
+                continue
+            mask, size = _mask(layer), own.astype(np.float32)
+            # What is masked loses against a weight that is worth nothing.
+            rank = np.where(mask, np.maximum(size, np.finfo(np.float32).tiny), 0)
+            stay = _core.prune_neighbours(np.ascontiguousarray(rank), self.stay, self.of)
+            norms.append(np.where(stay & mask, np.inf, np.where(mask, size, -1)).ravel())
         return norms
 
-    def shrink(self):
+    def complete(self):
         # Where zeros were before, their share is reached too soon.
         self.drop([np.isinf(norm) for norm in self.norms()])
 
@@ -146,17 +179,21 @@ class Neighbours(Weights):
 class Features(Units):
     """Raw features: all that the first layer reads of one."""
 
-    def __init__(self, model: Model, norm: str, rows: np.ndarray | None):
-        super().__init__(model, norm)
+    def __init__(self, model: Model, norm: str, score: Score, rows: np.ndarray | None):
+        super().__init__(model, norm, score)
         self.means = None
         if rows is not None:
             encoder, amax = model.encoder, model.input_amax
             self.means = encoder.expand(encoder.positions(_sample(rows), amax)).mean(axis=0)
 
+    @property
+    def layers(self):
+        return self.model.layers[:1]
+
     def norms(self):
         layer, owner = self.model.layers[0], self.model.encoder.feature_of_column
         count = self.model.n_features
-        size = np.abs(layer.weight.astype(np.float64)) ** self.order
+        size = self.score.sizes(self.model)[0].astype(np.float64) ** self.order
         total = np.bincount(owner, size.sum(axis=0), count) ** (1 / self.order)
         alive = np.bincount(owner, _mask(layer).any(axis=0), count) > 0
         return [np.where(alive, total, -1.0).astype(np.float32)]
@@ -184,8 +221,8 @@ class Features(Units):
 
 
 class Neurons(Units):
-    def __init__(self, model: Model, norm: str, rows: np.ndarray | None):
-        super().__init__(model, norm)
+    def __init__(self, model: Model, norm: str, score: Score, rows: np.ndarray | None):
+        super().__init__(model, norm, score)
         if len(model.layers) < 2:
             raise FarthingError("pattern 'neuron' needs a hidden layer, got a model without one")
         if any(layer.residual for layer in model.layers):
@@ -195,16 +232,23 @@ class Neurons(Units):
             )
         self.sample = None if rows is None else _sample(rows)
 
+    @property
+    def layers(self):
+        return self.model.layers[:-1]
+
     def norms(self):
+        sizes = self.score.sizes(self.model)[:-1]
         return [
-            np.where(_alive(layer), self._norm(layer.weight), -1.0).astype(np.float32)
-            for layer in self.model.layers[:-1]
+            np.where(_alive(layer), self._norm(size), -1.0).astype(np.float32)
+            for layer, size in zip(self.layers, sizes, strict=True)
         ]
 
-    def _norm(self, weight: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(weight.astype(np.float64), ord=self.order, axis=1)
+    def _norm(self, size: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(size.astype(np.float64), ord=self.order, axis=1)
 
     def scores(self):
+        if self.score.is_loss:
+            return self.norms()
         # Whatever they are worth, a neuron of more inputs has the larger norm, and so has one of
         # few inputs that each say much: between layers each counts by its layer's mean.
         scores = []
@@ -301,8 +345,8 @@ class Bins(Units):
 
     rounds = 32
 
-    def __init__(self, model: Model, norm: str):
-        super().__init__(model, norm)
+    def __init__(self, model: Model, norm: str, score: Score):
+        super().__init__(model, norm, score)
         encoder = model.encoder
         if not isinstance(encoder, PiecewiseLinearEncoder) or not (encoder.bins_ > 1).any():
             raise FarthingError(
@@ -322,6 +366,10 @@ class Bins(Units):
         self.width = np.ones(encoder.width)
         self.width[np.concatenate(columns)] = np.concatenate(widths)
         self.kept = np.ones(len(self.left), bool)
+
+    @property
+    def layers(self):
+        return self.model.layers[:1]
 
     def _starts(self) -> np.ndarray:
         """Which columns (width,) begin a run of merged ones."""

@@ -1,0 +1,44 @@
+"""The rows that scores are computed on, and what runs through a model's layers on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from farthing.backprop import signals
+from farthing.model import Model
+from farthing.steps import Step
+
+__all__ = ["Sample"]
+
+ROWS = 4096
+
+
+class Sample:
+    """At most so many rows of a step's fit part, drawn by its seed.
+
+    index: where they are in it; weight: theirs, or None.
+    """
+
+    def __init__(self, step: Step, rows: int = ROWS):
+        fit = step.fit
+        drawn = np.random.default_rng(step.seed).permutation(len(fit.rows))
+        self.index = np.sort(drawn[:rows])
+        self._rows = fit.rows[self.index]
+        self.weight = None if fit.weight is None else fit.weight[self.index]
+
+    def _expanded(self, model: Model) -> np.ndarray:
+        encoder = model.encoder
+        return encoder.expand(encoder.positions(self._rows, model.input_amax))
+
+    def inputs(self, model: Model) -> list[np.ndarray]:
+        """What every layer is given, (rows, k)."""
+        found = [self._expanded(model)]
+        for layer in model.layers[:-1]:
+            found.append(layer.forward(found[-1])[0])
+        return found
+
+    def signals(self, model: Model, gradient: Callable) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`farthing.backprop.signals` of these rows."""
+        return signals(model.layers, self._expanded(model), gradient)

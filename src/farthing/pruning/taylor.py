@@ -1,0 +1,42 @@
+"""Taylor: how much the loss would change without a weight, by its gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from farthing.model import Model
+from farthing.pruning.magnitude import Magnitude
+from farthing.pruning.sample import Sample
+from farthing.steps import Step
+
+__all__ = ["Taylor"]
+
+# Of a whole sample the gradients of a trained model cancel; of so many rows they are those that
+# training goes by.
+BATCH = 128
+
+
+class Taylor(Magnitude):
+    """|w times the gradient of the loss by it|, the mean over minibatches of `BATCH` rows: the
+    first term of the loss's Taylor series (Molchanov, Mallya, Tyree, Frosio & Kautz 2019,
+    "Importance estimation for neural network pruning")."""
+
+    needs = "labels"
+    order = 1
+    is_loss = True
+
+    def __init__(self, step: Step, scheduled: bool = False):
+        self._sample, self._step = Sample(step), step
+
+    def sizes(self, model: Model) -> list[np.ndarray]:
+        sample = self._sample
+        signals = sample.signals(model, lambda z: self._step.loss_gradient(z, sample.index))
+        found = []
+        for layer, (x, dz) in zip(model.layers, signals, strict=True):
+            total = np.zeros(layer.weight.shape)
+            batches = range(0, len(x), BATCH)
+            for start in batches:
+                rows = slice(start, start + BATCH)
+                total += np.abs(dz[rows].T @ x[rows])
+            found.append((np.abs(layer.weight) * total).astype(np.float32))
+        return found

@@ -1,0 +1,287 @@
+"""What a weight is worth by each score, against calculations of its own."""
+
+import credit
+import numpy as np
+import pytest
+
+import farthing
+from farthing.backprop import signals
+from farthing.encoding import Standardizer
+from farthing.layers import Dense
+from farthing.model import Model
+from farthing.pruning.scores import METHODS, score_of
+from farthing.steps import Step
+
+DATA_FREE = ("magnitude", "random")
+
+
+def step_on(model, X=None, y=None, **arguments):
+    settings = {"alpha": 1.0, "sample_weight": None, "groups": None, "validation": None}
+    return Step(model, X, y, **settings | {"random_state": 0} | arguments)
+
+
+def network(hidden=(6, 4), link="sigmoid", n=200, outputs=1, activation="tanh", seed=3):
+    """Rows and a model on them whose weights are random."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 5)).astype(np.float32) * np.array([1, 2, 0.5, 1, 3], np.float32)
+    encoder = Standardizer().fit(X)
+    encoder.mean_[:], encoder.scale_[:] = 0, 1
+    model = Model.build(
+        encoder, hidden, link=link, n_outputs=outputs, activation=activation, seed=seed
+    )
+    for layer in model.layers:
+        layer.bias[:] = rng.normal(size=layer.n_outputs)
+    y = rng.integers(0, 2, n) if link == "sigmoid" else rng.normal(size=n)
+    return X, y, model
+
+
+def sizes(method, model, X, y=None, scheduled=False):
+    step = step_on(model, X, y, validation=(X, y) if y is not None else None)
+    return step, score_of(method, step, scheduled).sizes(step.model)
+
+
+def outputs_of(model, x):
+    return model.forward(x)
+
+
+# ---- the gradients of every row -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_signals_are_the_gradients_of_every_row(activation):
+    rng = np.random.default_rng(0)
+    layers = [
+        Dense("dense0", rng.normal(size=(4, 3)), rng.normal(size=4), activation),
+        Dense("dense1", rng.normal(size=(4, 4)), rng.normal(size=4), activation, residual=True),
+        Dense("dense2", rng.normal(size=(2, 4)), rng.normal(size=2), "linear"),
+    ]
+    x = rng.normal(size=(7, 3))
+
+    def losses():
+        z = x
+        for layer in layers:
+            z, _ = layer.forward(z)
+        return (np.sin(z) * [1.0, 2.0]).sum(axis=1)
+
+    found = signals(layers, x.copy(), lambda z: np.cos(z) * [1.0, 2.0])
+    for layer, (inputs, dz) in zip(layers, found, strict=True):
+        for at in np.ndindex(layer.weight.shape):
+            whole = layer.weight[at]
+            values = []
+            for step in (1e-6, -1e-6):
+                layer.weight[at] = whole + step
+                values.append(losses())
+            layer.weight[at] = whole
+            numeric = (values[0] - values[1]) / 2e-6
+            np.testing.assert_allclose(dz[:, at[0]] * inputs[:, at[1]], numeric, atol=1e-7)
+
+
+# ---- scores -----------------------------------------------------------------------------------
+
+
+def test_wanda_is_magnitude_times_the_norm_of_the_input():
+    X, _, model = network()
+    weight = np.linspace(1, 3, len(X))
+    step = step_on(model, X, sample_weight=weight)
+    rows, own = step.fit.rows.astype(np.float64), step.fit.weight
+    found = score_of("wanda", step, False).sizes(step.model)
+    hidden = np.tanh(rows @ model.layers[0].weight.T + model.layers[0].bias)
+    for x, layer, size in zip((rows, hidden), model.layers, found, strict=False):
+        expected = np.abs(layer.weight) * np.sqrt((own[:, None] * x**2).sum(axis=0) / own.sum())
+        np.testing.assert_allclose(size, expected, rtol=1e-5)
+
+
+def test_taylor_is_the_change_of_the_loss_to_first_order(monkeypatch):
+    """Against differences of the loss of each minibatch."""
+    from farthing.pruning import taylor
+
+    monkeypatch.setattr(taylor, "BATCH", 50)
+    X, y, model = network()
+    step, found = sizes("taylor", model, X, y)
+
+    def losses():
+        z = outputs_of(model, step.fit.rows)[:, 0].astype(np.float64)
+        return np.logaddexp(0, z) - step.fit.known * z
+
+    for layer in model.layers:
+        layer.astype(np.float64)
+    for layer, size in zip(model.layers, found, strict=True):
+        for at in [(0, 0), (layer.n_outputs - 1, 2)]:
+            whole, change = layer.weight[at], 0.0
+            for start in range(0, len(y), 50):
+                values = []
+                for d in (1e-5, -1e-5):
+                    layer.weight[at] = whole + d
+                    values.append(losses()[start : start + 50].sum())
+                change += abs((values[0] - values[1]) / 2e-5)
+            layer.weight[at] = whole
+            assert size[at] == pytest.approx(abs(whole) * change / len(y), rel=2e-3)
+
+
+def test_taylor_reads_y_in_the_units_that_training_answers_in():
+    """While a regressor trains its outputs are scaled; the order of the scores is not changed."""
+    X, _ = credit.data()
+    y = 1e4 * X[:, 1] + 3e5
+    model = farthing.Regressor(hidden=(6,), max_epochs=2, random_state=0).fit(X, y)
+    step = step_on(model, X, y)
+    index = np.arange(50)
+    outside = step.loss_gradient(step.model.forward(step.fit.rows[index]), index)
+    inside = []
+
+    def on_step(*_):
+        if not inside:
+            inside.append(step.loss_gradient(step.model.forward(step.fit.rows[index]), index))
+
+    step.train(epochs=1, learning_rate=1e-9, augment=0, on_step=on_step)
+    unit = [g / np.linalg.norm(g) for g in (inside[0], outside)]
+    np.testing.assert_allclose(unit[0], unit[1], atol=1e-3)
+
+
+def test_fisher_of_two_classes_is_the_mean_over_both_labels():
+    X, _, model = network()
+    step, found = sizes("fisher", model, X)
+    rows = step.fit.rows
+    p = 1 / (1 + np.exp(-outputs_of(model, rows)[:, 0].astype(np.float64)))
+    slopes = signals(model.layers, model.encoder.positions(rows), np.ones_like)
+    for layer, size, (x, dz) in zip(model.layers, found, slopes, strict=True):
+        information = np.zeros(layer.weight.shape)
+        for i in range(len(rows)):
+            of_z = np.outer(dz[i], x[i]).astype(np.float64)
+            for label, share in ((1, p[i]), (0, 1 - p[i])):
+                information += share * ((p[i] - label) * of_z) ** 2 / len(rows)
+        np.testing.assert_allclose(size**2, layer.weight**2 * information / 2, rtol=1e-3)
+
+
+def test_fisher_of_several_classes_draws_labels_from_the_model():
+    X, _, model = network(link="softmax", outputs=3, n=4000)
+    step, found = sizes("fisher", model, X)
+    rows = step.fit.rows
+    z = outputs_of(model, rows).astype(np.float64)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    x = np.tanh(rows @ model.layers[0].weight.T + model.layers[0].bias)
+    x = np.tanh(x @ model.layers[1].weight.T + model.layers[1].bias).astype(np.float64)
+    # The mean over labels of (p - onehot)^2 is p (1 - p).
+    information = (p * (1 - p)).T @ x**2 / len(rows)
+    expected = model.layers[2].weight ** 2 * information / 2
+    np.testing.assert_allclose(found[2] ** 2, expected, rtol=0.15)
+
+
+def least_squares(X, layer, support):
+    """The weights and bias on a support that best repeat the sums of one output, and the error."""
+    A = np.column_stack([X[:, support], np.ones(len(X))]).astype(np.float64)
+    wanted = (X @ layer.weight[0] + layer.bias[0]).astype(np.float64)
+    w = np.linalg.lstsq(A, wanted, rcond=None)[0]
+    return w, np.mean((A @ w - wanted) ** 2)
+
+
+@pytest.fixture
+def undamped(monkeypatch):
+    from farthing.pruning import obs
+
+    monkeypatch.setattr(obs, "DAMPING", 1e-9)
+
+
+def test_obs_is_the_growth_of_the_error_after_the_best_update(undamped):
+    X, _, model = network(hidden=(), link="identity")
+    X[:, 1] += X[:, 0]  # which can stand for each other in part
+    step, (size,) = sizes("obs", model, X)
+    rows, layer = step.fit.rows.astype(np.float64), model.layers[0]
+    total = np.mean((rows @ layer.weight[0] + layer.bias[0]) ** 2)
+    for j in range(5):
+        _, error = least_squares(rows, layer, np.delete(np.arange(5), j))
+        assert size[0, j] ** 2 * total == pytest.approx(error, rel=1e-4)
+
+
+def test_obs_gives_what_stays_its_best_values(undamped):
+    X, _, model = network(hidden=(), link="identity")
+    X[:, 1] += X[:, 0]
+    after = farthing.prune(model, X, sparsity=0.4, method="obs", calibrate=False, random_state=0)
+    rows = step_on(model, X).fit.rows.astype(np.float64)
+    kept = np.flatnonzero(after.layers[0].weight[0])
+    assert len(kept) == 3
+    w, error = least_squares(rows, model.layers[0], kept)
+    np.testing.assert_allclose(after.layers[0].weight[0, kept], w[:-1], rtol=1e-3, atol=1e-3)
+    assert after.layers[0].bias[0] == pytest.approx(w[-1], rel=1e-3, abs=1e-3)
+    others = [
+        least_squares(rows, model.layers[0], np.array([a, b, c]))[1]
+        for a in range(5)
+        for b in range(a)
+        for c in range(b)
+    ]
+    assert error <= sorted(others)[1]  # greedy need not find the best, but nearly does here
+
+
+def test_obs_beats_the_same_weights_without_an_update_and_magnitude():
+    X, y = credit.data()
+    before = credit.fitted()
+    wanted = before.model_.forward(X.astype(np.float32))[:, 0]
+
+    def error(model):
+        return float(np.mean((model.model_.forward(X.astype(np.float32))[:, 0] - wanted) ** 2))
+
+    for pattern in ("unstructured", "neuron", "8x4", "1:2", "feature"):
+        share = None if pattern == "1:2" else 0.5
+        arguments = {"sparsity": share, "pattern": pattern, "calibrate": False}
+        obs = farthing.prune(before, X, y, method="obs", **arguments)
+        plain = farthing.prune(before, X, y, **arguments)
+        assert error(obs) < 0.7 * error(plain), pattern
+
+
+def test_obs_keeps_zeros_and_equal_rows_share_a_refit():
+    X, y = credit.data()
+    first = farthing.prune(credit.fitted(), sparsity=0.5)
+    after = farthing.prune(first, X, y, sparsity=0.8, method="obs")
+    for old, new in zip(first.model_.layers, after.model_.layers, strict=True):
+        assert not new.weight[old.weight == 0].any()
+        assert np.array_equal(new.weight != 0, new.mask)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("pattern", ["unstructured", "8x4", "1:2", "neuron", "feature"])
+def test_every_score_takes_every_pattern(method, pattern):
+    X, y = credit.data()
+    share = None if pattern == "1:2" else 0.4
+    after = farthing.prune(credit.fitted(), X, y, sparsity=share, pattern=pattern, method=method)
+    sizes = [layer.weight.size for layer in credit.fitted().model_.layers]
+    left = sum(int((layer.weight != 0).sum()) for layer in after.model_.layers)
+    assert left < 0.85 * sum(sizes)
+    assert np.isfinite(after.predict_proba(X)).all()
+    again = farthing.prune(credit.fitted(), X, y, sparsity=share, pattern=pattern, method=method)
+    assert np.array_equal(after.predict_proba(X), again.predict_proba(X))
+
+
+def test_random_goes_by_the_seed_and_keeps_its_order():
+    model = credit.fitted()
+    masks = {}
+    for seed in (0, 1):
+        for share in (0.3, 0.6):
+            after = farthing.prune(model, sparsity=share, method="random", random_state=seed)
+            masks[seed, share] = np.concatenate([la.mask.ravel() for la in after.model_.layers])
+    assert not (masks[0, 0.6] & ~masks[0, 0.3]).any()
+    assert (masks[0, 0.3] != masks[1, 0.3]).any()
+
+
+# ---- what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - set(DATA_FREE)))
+def test_scores_that_need_data_say_so(method):
+    with pytest.raises(ValueError, match=f"X must be given: method='{method}' needs rows"):
+        farthing.prune(credit.fitted(), sparsity=0.5, method=method)
+
+
+def test_taylor_needs_labels():
+    X, _ = credit.data()
+    with pytest.raises(ValueError, match="y must be given: method='taylor' needs labels, got None"):
+        farthing.prune(credit.fitted(), X, sparsity=0.5, method="taylor")
+
+
+def test_unknown_methods_and_what_a_method_cannot_do_are_refused():
+    X, y = credit.data()
+    with pytest.raises(ValueError, match="method must be one of 'magnitude', 'random'"):
+        farthing.prune(credit.fitted(), sparsity=0.5, method="movement")
+    with pytest.raises(ValueError, match="method must be 'magnitude' for pattern 'bin', got 'obs'"):
+        farthing.prune(credit.fitted(), X, y, sparsity=0.5, method="obs", pattern="bin")
+    quantized = farthing.quantize(credit.fitted(), X)
+    with pytest.raises(ValueError, match="'obs' needs float weights, which it updates"):
+        farthing.prune(quantized, X, y, sparsity=0.5, method="obs")
