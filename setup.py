@@ -33,7 +33,7 @@ CORE_ARGS = COMPILE_ARGS if DEBUG else [*COMPILE_ARGS, "-O2"]
 # Cython's code, half of the extension, runs once a call, what opens a file once a model.
 BINDING_ARGS = COMPILE_ARGS if DEBUG else [*COMPILE_ARGS, "-Os"]
 FAST = {"activation", "avx2", "avx512_vnni", "avx_vnni", "blocks", "convert", "gemm", "link"}
-FAST |= {"lists", "model", "neon", "neon_dotprod", "periodic", "prune", "quantize", "rice"}
+FAST |= {"lists", "model", "neon", "neon_dotprod", "periodic", "prune", "quantize", "coding"}
 FAST |= {"run", "scalar", "table", "workspace"}
 LINK_ARGS = ["-Wl,-s"] if LINUX and not DEBUG else []
 

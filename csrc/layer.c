@@ -66,13 +66,46 @@ static ft_status load_frequencies(ft_loader *loader, ft_op *op) {
     return check_finite(op, "frequencies", op->frequencies, count);
 }
 
+/* The number of values that the next tensor is to have: one of each input, or the one of all. */
+static uint64_t count_of(const ft_loader *loader, const ft_op *op, const char *part) {
+    if (!ft_next_is(loader, op->name, part))
+        return op->inputs;
+    const ft_tensor *t = &loader->file->tensors[loader->next];
+    return t->dims == 1 && t->shape[0] == 1 ? 1 : op->inputs;
+}
+
+static ft_status load_each(ft_loader *loader, const ft_op *op, const char *part, float **out) {
+    const uint64_t count = count_of(loader, op, part);
+    const ft_status status = ft_load_finite(loader, op, part, count, op->inputs, out);
+    for (size_t i = count; status == FT_OK && i < op->inputs; i++)
+        (*out)[i] = (*out)[0];
+    return status;
+}
+
+/* Of integers the codes that a missing input takes. */
+static ft_status load_fill_codes(ft_loader *loader, ft_op *op) {
+    const uint64_t count = count_of(loader, op, "fill");
+    const ft_tensor *t = ft_load_tensor(loader, op->name, "fill", FT_U8, 1, count, 1);
+    if (!t)
+        return FT_ERR_FORMAT;
+    op->fill = ft_alloc(op->inputs, sizeof *op->fill);
+    if (!op->fill)
+        return ft_no_memory();
+    for (size_t i = 0; i < op->inputs; i++) {
+        const float code = t->data[count == 1 ? 0 : i];
+        op->fill[i] = op->shift[i] + code / op->scale[i];
+    }
+    return check_finite(op, "fill", op->fill, op->inputs);
+}
+
 static ft_status load_input(ft_loader *loader, ft_op *op) {
-    const uint32_t n = op->inputs;
-    ft_status status = ft_load_finite(loader, op, "shift", n, n, &op->shift);
+    ft_status status = load_each(loader, op, "shift", &op->shift);
     if (status == FT_OK)
-        status = ft_load_finite(loader, op, "scale", n, n, &op->scale);
+        status = load_each(loader, op, "scale", &op->scale);
+    const int has_codes = op->kind == FT_OP_QUANTIZE && ft_next_is(loader, op->name, "fill") &&
+                          loader->file->tensors[loader->next].dtype == FT_U8;
     if (status == FT_OK)
-        status = ft_load_finite(loader, op, "fill", n, n, &op->fill);
+        status = has_codes ? load_fill_codes(loader, op) : load_each(loader, op, "fill", &op->fill);
     return status == FT_OK && op->kind == FT_OP_PERIODIC ? load_frequencies(loader, op) : status;
 }
 

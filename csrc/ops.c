@@ -139,7 +139,7 @@ static ft_status check_layer(entry e) {
     if (op->bits != 32 && op->bits != 8 && op->bits != 4)
         return refuse(e, "bits", op->bits, "32, 8 or 4");
     if (op->storage > 1)
-        return refuse(e, "storage", op->storage, "0 (plain) or 1 (Rice-coded)");
+        return refuse(e, "storage", op->storage, "0 (plain) or 1 (coded)");
     if (op->activation > FT_RELU)
         return refuse(e, "activation", op->activation, "0 (none) or 1 (ReLU)");
     const ft_status status = op->bits == 32 ? check_float_layer(e) : check_integer_layer(e);

@@ -1,19 +1,19 @@
-/* The canonical weights of one layer from its `weight` tensor, plain or Rice-coded. */
+/* The canonical weights of one layer from its `weight` tensor, plain or coded. */
 #include "bytes.h"
+#include "coding.h"
 #include "error.h"
 #include "load.h"
 #include "pack.h"
-#include "rice.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 
-/* A Rice-coded row of zeros takes a few bits whatever its length, so a small file could ask
+/* A coded row of zeros takes a few bits whatever its length, so a small file could ask
  * for any amount of memory.  Layers up to the base are let pass; beyond it a byte stands
  * for at most this many weights (in a layer pruned to one in a thousand, for about 500). */
-#define RICE_BASE_WEIGHTS ((uint64_t)1 << 24)
-#define RICE_WEIGHTS_PER_BYTE 1024
+#define CODED_BASE_WEIGHTS ((uint64_t)1 << 24)
+#define CODED_WEIGHTS_PER_BYTE 1024
 
 /* The value of the low `bits` bits of a pattern. */
 static void set_weight(ft_weights *w, uint32_t bits, size_t at, uint32_t pattern) {
@@ -34,26 +34,28 @@ static const ft_tensor *claim(ft_loader *loader, const ft_op *op, const ft_weigh
                               w->k);
     const ft_tensor *t = ft_load_tensor(loader, op->name, "weight", FT_U8, 1, FT_ANY, 1);
     const uint64_t count = (uint64_t)w->n * w->k;
-    if (t && count > RICE_BASE_WEIGHTS && count / RICE_WEIGHTS_PER_BYTE > t->size) {
+    if (t && count > CODED_BASE_WEIGHTS && count / CODED_WEIGHTS_PER_BYTE > t->size) {
         ft_fail(FT_ERR_FORMAT, "layer %s: %zu bytes for %" PRIu64 " weights, at most %d a byte",
-                op->name, t->size, count, RICE_WEIGHTS_PER_BYTE);
+                op->name, t->size, count, CODED_WEIGHTS_PER_BYTE);
         return NULL;
     }
     return t;
 }
 
-static ft_status decode_rice(const ft_op *op, const ft_tensor *t, ft_weights *w) {
+static ft_status decode_coded(const ft_op *op, const ft_tensor *t, ft_weights *w) {
     const size_t count = (size_t)w->n * w->k;
     uint32_t *patterns = ft_alloc(count, sizeof *patterns);
     if (!patterns)
         return ft_fail(FT_ERR_MEMORY, "out of memory");
-    const int fault = ft_rice_decode(t->data, t->size, w->n, w->k, op->bits, patterns);
+    const int fault = ft_coding_decode(t->data, t->size, w->n, w->k, op->bits, patterns);
     for (size_t i = 0; !fault && i < count; i++)
         set_weight(w, op->bits, i, patterns[i]);
     ft_free(patterns);
+    if (fault == -2)
+        return ft_fail(FT_ERR_MEMORY, "out of memory");
     if (fault)
         return ft_fail(FT_ERR_FORMAT,
-                       "layer %s: the Rice-coded weights are not exactly %" PRIu32 " x %" PRIu32
+                       "layer %s: the coded weights are not exactly %" PRIu32 " x %" PRIu32
                        " values of %" PRIu32 " bits",
                        op->name, w->n, w->k, op->bits);
     return FT_OK;
@@ -112,7 +114,7 @@ ft_status ft_load_weights(ft_loader *loader, ft_op *op, ft_weights *w) {
         return ft_fail(FT_ERR_MEMORY, "out of memory");
     ft_status status;
     if (op->storage == 1)
-        status = decode_rice(op, t, w);
+        status = decode_coded(op, t, w);
     else if (op->bits == 4)
         status = decode_nibbles(op, t, w);
     else

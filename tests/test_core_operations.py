@@ -1,5 +1,7 @@
 """Operations between the layers: activations, tables, bounds, residual sums, sines."""
 
+from dataclasses import replace
+
 import files
 import numpy as np
 import pytest
@@ -138,3 +140,55 @@ def test_periodic_inputs(rng, amax):
     assert scorer.describe()["median_for_missing"] == [0, 1]
     with pytest.raises(ValueError, match="row 0, feature 1 is infinite"):
         scorer.predict([1.0, np.inf])
+
+
+# ---- inputs that are scaled alike ---------------------------------------------------------------
+
+
+def replaced(parts, **tensors):
+    """The same file with other tensors `input.<name>`."""
+    given = {f"input.{name}": values for name, values in tensors.items()}
+    return replace(parts, tensors=[(name, given.get(name, own)) for name, own in parts.tensors])
+
+
+@pytest.mark.parametrize("amax", [0, 127])
+@pytest.mark.parametrize("part", ["shift", "scale", "fill"])
+def test_one_value_stands_for_all_inputs(rng, amax, part):
+    parts = files.residual(amax)
+    x = rng.normal(2, 1, size=(50, 3)).astype(np.float32)
+    x[::3, 1] = np.nan
+    all_alike = replaced(parts, **{part: np.full(3, 1.25, np.float32)})
+    one = replaced(parts, **{part: np.full(1, 1.25, np.float32)})
+    scores = [farthing.Scorer(p.dumps()).predict(x) for p in (all_alike, one)]
+    np.testing.assert_array_equal(*scores)
+    assert (scores[0] != farthing.Scorer(parts.dumps()).predict(x)).any()
+    with pytest.raises(ValueError, match=rf"'input.{part}': is F32 \[2\], expected F32 \[3\]"):
+        farthing.Scorer(replaced(parts, **{part: np.ones(2, np.float32)}).dumps())
+
+
+@pytest.mark.parametrize("codes", [[0, 77, 127], [31]])
+def test_codes_stand_for_missing_integers(rng, codes):
+    parts = replaced(files.residual(127), fill=np.array(codes, np.uint8))
+    t = dict(parts.tensors)
+    x = rng.normal(2, 1, size=(60, 3)).astype(np.float32)
+    meant = np.float32(t["input.shift"] + np.float32(codes) / t["input.scale"])
+    assert np.array_equal(
+        np.rint((meant - t["input.shift"]) * t["input.scale"]), codes * np.ones(3)
+    )
+    missing = rng.random(x.shape) < 0.3
+    given, filled = np.where(missing, np.nan, x).astype(np.float32), np.where(missing, meant, x)
+    scorer = farthing.Scorer(parts.dumps())
+    np.testing.assert_array_equal(scorer.predict(given), scorer.predict(filled.astype(np.float32)))
+
+
+def test_codes_that_stand_for_nothing_are_refused():
+    codes = np.array([1, 2, 3], np.uint8)
+    floats = replaced(files.residual(), fill=codes)
+    with pytest.raises(ValueError, match=r"'input.fill': is U8 \[3\], expected F32 \[3\]"):
+        farthing.Scorer(floats.dumps())
+    short = replaced(files.residual(127), fill=codes[:2])
+    with pytest.raises(ValueError, match=r"'input.fill': is U8 \[2\], expected U8 \[3\]"):
+        farthing.Scorer(short.dumps())
+    nowhere = replaced(files.residual(127), fill=codes, scale=np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match=r"'input\.fill': value 0 is not finite"):
+        farthing.Scorer(nowhere.dumps())

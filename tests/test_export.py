@@ -47,36 +47,63 @@ def records(tensors):
     return found
 
 
-def rice_decoded(coded, n, k, bits):
-    """docs/file-format.md, "Rice-coded weights", word by word: bit patterns (n, k)."""
-    parameter = int(coded[0])
-    stream = iter(np.unpackbits(coded[1:], bitorder="little").tolist())
+def decoded_weights(coded, n, k, bits):
+    """docs/file-format.md, "Coded weights", word by word: bit patterns (n, k)."""
+    number = int.from_bytes(bytes(coded.tolist()), "big")
+    place = 8 * len(coded) - 32  # the unit is 2^place
+    extent = 2**32 - 1
+    estimates = {}
 
-    def number(width):
-        return sum(next(stream) << i for i in range(width))
+    def narrow(bound):
+        """The next bit, where a 1 takes `bound` units."""
+        nonlocal number, extent, place
+        bit = number < bound << place
+        if not bit:
+            number -= bound << place
+        extent = bound if bit else extent - bound
+        while extent < 2**24:
+            extent, place = extent * 256, place - 8
+        return int(bit)
 
-    values = np.zeros((n, k), np.uint32)
-    for row in values:
-        p = 0
-        while p < k:
-            ones = 0
-            while next(stream):
-                ones += 1
-            p += (ones << parameter) + number(parameter)
-            if p < k:
-                row[p] = number(bits)
-                assert row[p] != 0
-                p += 1
-    rest = list(stream)
-    assert len(rest) < 8 and not any(rest)
-    return values
+    def adaptive(*context):
+        p, s = estimates.get(context, (32768, 0))
+        bit = narrow((extent >> 12) * (p >> 4))
+        p += int((65535 * bit - p) / (s + 2))
+        estimates[context] = min(max(p, 32), 65503), min(s + 1, 60)
+        return bit
+
+    def even():
+        nonlocal extent
+        extent = extent // 2 * 2
+        return narrow(extent // 2)
+
+    values = np.zeros((n + 1, k + 2), np.int64)  # a row above, two columns to the left
+    for i in range(n):
+        for j in range(k):
+            above, left, second = values[i, j + 2], values[i + 1, j + 1], values[i + 1, j]
+            c = np.count_nonzero(values[: i + 1, j + 2])
+            limits = [16 * c < i, 8 * c < i, 4 * c < i, 2 * c < i, 4 * c < 3 * i, True]
+            density = int(i >= 4) if c == 0 else 2 + limits.index(True)
+            if not adaptive("zero", density, int(left != 0) + int(second != 0), above != 0):
+                continue
+            if bits == 32:
+                values[i + 1, j + 2] = int("".join(str(even()) for _ in range(32)), 2)
+                continue
+            sign = -1 if adaptive("sign", np.sign(left), np.sign(above)) else 1
+            size = abs(left)
+            near, path = 0 if size == 0 else 1 if size < (3 if bits == 4 else 24) else 2, ()
+            for _ in range(bits - 1):
+                path += (adaptive("size", near, path),)
+            values[i + 1, j + 2] = sign * (1 + int("".join(map(str, path)), 2))
+    assert number == 0 and place == 0
+    return (values[1:, 2:] & ((1 << bits) - 1)).astype(np.uint32)
 
 
 def integers(tensor, shape, bits, storage=0):
-    """int64 weights of a plain or Rice-coded tensor."""
+    """int64 weights of a plain or coded tensor."""
     n, k = shape
     if storage:
-        patterns = rice_decoded(tensor, n, k, bits).astype(np.int64)
+        patterns = decoded_weights(tensor, n, k, bits).astype(np.int64)
         return np.where(patterns >> (bits - 1), patterns - (1 << bits), patterns)
     if bits == 8:
         assert tensor.dtype == np.int8
@@ -170,7 +197,7 @@ def test_a_periodic_model(quantized):
         return
     # The integers u stand for 2 u / amax - 1.
     layer = model.model_.layers[0]
-    weights = integers(tensors["dense0.weight"], (6, 30), 8)
+    weights = integers(tensors["dense0.weight"], (6, 30), 8, second.get("storage", 0))
     mult, add = tensors["dense0.mult"], tensors["dense0.add"]
     codes = np.random.default_rng(0).integers(0, amax + 1, (50, 30))
     values = (codes * (2 / amax) - 1) @ layer.weight.T.astype(float) + layer.bias
@@ -235,7 +262,8 @@ def test_integer_layers_mean_the_float_ones(arguments, bits):
 def test_a_standardised_integer_model_has_its_inputs_on_the_grid():
     X, y = credit.data()
     model = farthing.Classifier(hidden=(6,), encoder=None, max_epochs=2, random_state=0).fit(X, y)
-    tensors = tensors_of(farthing.quantize(model, X))
+    small = farthing.quantize(model, X)
+    tensors = tensors_of(small)
     first, second = records(tensors)[:2]
     assert first == {"kind": QUANTIZE, "inputs": 5, "outputs": 5, "tensor": 1, "amax_out": 127}
     assert (second["kind"], second["amax_in"]) == (DENSE, 127)
@@ -244,6 +272,23 @@ def test_a_standardised_integer_model_has_its_inputs_on_the_grid():
     # The rows that set the range fill it, and nothing more.
     assert code.min() >= -0.01 and code.max() <= 127.01
     assert (np.ptp(code, axis=0) > 100).all()
+    # A missing input takes the code of its median.
+    median = small.model_.encoder.fill_
+    expected = np.rint((median - tensors["input.shift"]) * tensors["input.scale"])
+    assert tensors["input.fill"].dtype == np.uint8
+    np.testing.assert_array_equal(tensors["input.fill"], expected)
+
+
+def test_inputs_that_are_scaled_alike_are_written_once():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, (300, 6)) / 2  # columns in [0, 1] stay as they are
+    X[:, :3] = rng.integers(0, 2, (300, 3))
+    model = farthing.Regressor(hidden=(4,), encoder=None, max_epochs=2, random_state=0)
+    model = model.fit(X, X[:, 0])
+    for own, kind in ((model, np.float32), (farthing.quantize(model, X), np.uint8)):
+        tensors = tensors_of(own)
+        assert tensors["input.shift"].tolist() == [0.0] and len(tensors["input.scale"]) == 1
+        assert tensors["input.fill"].dtype == kind and len(tensors["input.fill"]) == 6
 
 
 def layer_of(weight, bits):
@@ -263,7 +308,7 @@ def layer_of(weight, bits):
 @pytest.mark.parametrize("bits", [32, 8, 4])
 @pytest.mark.parametrize("share", [0, 0.3, 0.6, 0.9, 0.99, 1])
 @pytest.mark.parametrize("shape", [(1, 2), (3, 7), (16, 129)])
-def test_rice_codes_are_taken_only_where_they_are_smaller(bits, share, shape, rng):
+def test_coded_weights_are_taken_only_where_they_are_smaller(bits, share, shape, rng):
     limit = 7 if bits == 4 else 100
     weight = rng.integers(1, limit + 1, shape) * rng.choice([-1.0, 1.0], shape)
     weight *= rng.random(shape) >= share
@@ -277,10 +322,10 @@ def test_rice_codes_are_taken_only_where_they_are_smaller(bits, share, shape, rn
         assert len(stored) < plain
     else:
         assert stored.nbytes == plain
-    if shape == (16, 129):
-        assert record.get("storage", 0) == (share >= 0.6)
+    if shape == (16, 129):  # 7 sizes and two signs of equal chance fill 3.8 bits
+        assert record.get("storage", 0) == (share > 0.5 if bits == 32 else 1)
     if bits == 32 and record.get("storage", 0):
-        decoded = rice_decoded(stored, n, k, 32).view(np.float32)
+        decoded = decoded_weights(stored, n, k, 32).view(np.float32)
     elif bits == 32:
         decoded = stored
     else:
@@ -295,7 +340,7 @@ def test_a_negative_zero_is_a_zero():
     sparse[0, 3], sparse[0, 50] = -0.0, 1.5
     tensors = tensors_of(layer_of(sparse, 32))
     assert records(tensors)[1]["storage"] == 1
-    decoded = rice_decoded(tensors["dense0.weight"], 1, 100, 32)
+    decoded = decoded_weights(tensors["dense0.weight"], 1, 100, 32)
     assert np.flatnonzero(decoded).tolist() == [50]
 
 

@@ -212,11 +212,11 @@ cdef extern from "prune.h":
         const float *weights, size_t n, size_t k, size_t bn, size_t bk, int l2, float *scores
     ) nogil
 
-cdef extern from "rice.h":
-    size_t ft_rice_encode(
+cdef extern from "coding.h":
+    size_t ft_coding_encode(
         const uint32_t *values, uint32_t n, uint32_t k, uint32_t bits, uint8_t *out
     ) nogil
-    int ft_rice_decode(
+    int ft_coding_decode(
         const uint8_t *data, size_t size, uint32_t n, uint32_t k, uint32_t bits, uint32_t *values
     ) nogil
 

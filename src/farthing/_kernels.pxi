@@ -1,5 +1,5 @@
 # What farthing.kernels, periodic, pruning and export call: packed products, sines, selection,
-# Rice coding.
+# Coded weights.
 # Arrays come from our own Python code, which checked and laid them out.
 
 cdef class Packed:
@@ -246,27 +246,31 @@ def prune_neighbours(weights, size_t stay, size_t of):
     return keep.view("bool")
 
 
-def rice_encode(values, uint32_t bits) -> bytes:
-    """The Rice-coded form (docs/file-format.md) of C-contiguous uint32 patterns (n, k)."""
+def encode_weights(values, uint32_t bits) -> bytes:
+    """The coded form (docs/file-format.md) of C-contiguous uint32 patterns (n, k)."""
     cdef size_t size
     cdef const uint32_t *v = <const uint32_t *>contiguous(values, FT_ELEMENT_U32, &size)
     cdef uint32_t n, k
     check_bits(bits)
     n, k = values.shape
-    size = ft_rice_encode(v, n, k, bits, NULL)
+    size = ft_coding_encode(v, n, k, bits, NULL)
     coded = bytearray(size)
-    ft_rice_encode(v, n, k, bits, <uint8_t *><char *>coded)
+    if n and k and (not size or ft_coding_encode(v, n, k, bits, <uint8_t *><char *>coded) != size):
+        raise MemoryError("no memory to code weights")
     return bytes(coded)
 
 
-def rice_decode(bytes data not None, uint32_t n, uint32_t k, uint32_t bits):
+def decode_weights(bytes data not None, uint32_t n, uint32_t k, uint32_t bits):
     """uint32 patterns (n, k); FarthingError where `data` is not exactly their coded form."""
     cdef size_t size
     check_bits(bits)
     values = empty((n, k), "uint32")
     cdef uint32_t *v = <uint32_t *>contiguous(values, FT_ELEMENT_U32, &size)
-    if ft_rice_decode(<const uint8_t *><const char *>data, len(data), n, k, bits, v):
-        raise FarthingError(f"not {n} x {k} Rice-coded values of {bits} bits")
+    cdef int fault = ft_coding_decode(<const uint8_t *><const char *>data, len(data), n, k, bits, v)
+    if fault == -2:
+        raise MemoryError("no memory to decode weights")
+    if fault:
+        raise FarthingError(f"not {n} x {k} coded values of {bits} bits")
     return values
 
 

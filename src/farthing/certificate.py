@@ -120,7 +120,8 @@ def _followed(operations: list[dict[str, Any]], tensors, n_features: int) -> _Di
         kind = operation["kind"]
         unit = every[-1] if every else None
         if kind in _INPUTS:
-            unit = _Unit(_scaled_input(tensors["input.scale"]), np.full(n_features, 2.0**32))
+            scale = np.broadcast_to(tensors["input.scale"], n_features)
+            unit = _Unit(_scaled_input(scale), np.full(n_features, 2.0**32))
         elif kind == _PERIODIC:
             unit = _periodic_input(operation, n_features)
         elif kind in (_DENSE, _ENCODE_DENSE):
@@ -305,7 +306,7 @@ def _weight(operation: dict[str, Any], tensors: dict[str, np.ndarray]) -> np.nda
     n, k, bits = operation["outputs"], operation["width"], operation["bits"]
     stored = tensors[f"{operation['name']}.weight"]
     if operation["storage"] == 1:
-        stored = _core.rice_decode(stored.tobytes(), n, k, bits)
+        stored = _core.decode_weights(stored.tobytes(), n, k, bits)
         return stored.view(np.float32) if bits == 32 else _signed(stored, bits)
     if bits != 4:
         return stored

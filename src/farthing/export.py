@@ -56,21 +56,17 @@ class _Writer:
 
 
 def _stored(values: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
-    """The weights as the smaller of a plain and a Rice-coded tensor, and the storage code."""
-    if bits == 4:
-        plain, patterns = (
-            _core.join_nibbles(np.ascontiguousarray(values)),
-            values.astype(np.int32).view(np.uint32),
-        )
-    elif bits == 8:
-        plain, patterns = values, values.astype(np.int32).view(np.uint32)
-    else:
+    """The weights as the smaller of a plain and a coded tensor, and the storage code."""
+    if bits == 32:
         # -0.0 is a zero weight; its sign never reaches a result.
         plain = np.where(values == 0, np.float32(0), values).astype(np.float32)
+        if np.count_nonzero(values) * 2 > values.size:  # without zeros there is nothing to gain
+            return plain, 0
         patterns = plain.view(np.uint32)
-    if np.count_nonzero(values) * 2 > values.size:
-        return plain, 0
-    coded = np.frombuffer(_core.rice_encode(np.ascontiguousarray(patterns), bits), np.uint8)
+    else:
+        plain = _core.join_nibbles(np.ascontiguousarray(values)) if bits == 4 else values
+        patterns = values.astype(np.int32).view(np.uint32)
+    coded = np.frombuffer(_core.encode_weights(np.ascontiguousarray(patterns), bits), np.uint8)
     return (coded, 1) if coded.nbytes < plain.nbytes else (plain, 0)
 
 
@@ -188,6 +184,24 @@ def _category_tensors(encoder) -> Tensors:
     return tensors
 
 
+def _each_or_all(values: np.ndarray) -> np.ndarray:
+    """One value where all are the same bits, else all of them."""
+    return values[:1] if len(values) and (values == values[0]).all() else values
+
+
+def _fill_codes(shift: np.ndarray, scale: np.ndarray, fill: np.ndarray, amax: int) -> np.ndarray:
+    """The codes of the missing inputs, where they stand for them as the file says, else `fill`."""
+
+    def codes(values):
+        return np.rint(np.clip((values - shift) * scale, 0, amax))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = codes(fill)
+        meant = shift + wanted / scale
+        exact = np.isfinite(meant) & (codes(meant) == wanted)
+    return wanted.astype(np.uint8) if exact.all() else fill
+
+
 def _write_input(writer: _Writer, encoder: Standardizer | PeriodicEncoder, amax: int) -> None:
     kind, scale = _QUANTIZE if amax else _STANDARDIZE, encoder.scale_.astype(np.float32)
     frequencies: Tensors = []
@@ -196,7 +210,10 @@ def _write_input(writer: _Writer, encoder: Standardizer | PeriodicEncoder, amax:
     elif amax:
         scale = (scale * np.float32(amax)).astype(np.float32)
     shift, fill = encoder.mean_, encoder.fill_
-    scaling = [("input.shift", shift), ("input.scale", scale), ("input.fill", fill)]
+    if kind == _QUANTIZE:
+        fill = _fill_codes(shift, scale, fill, amax)
+    parts = {"shift": shift, "scale": scale, "fill": fill}
+    scaling = [(f"input.{part}", _each_or_all(values)) for part, values in parts.items()]
     writer.add(
         kind,
         [*scaling, *frequencies],

@@ -10,7 +10,7 @@
 #include "build_file.h"
 #include "link.h"
 #include "model.h"
-#include "rice.h"
+#include "coding.h"
 
 #include <math.h>
 
@@ -255,8 +255,8 @@ static inline void network_add_weight(file_builder *b, const char *name, const n
             else
                 patterns[i] = (uint32_t)(int32_t)l->weight[i];
         }
-        uint8_t *stream = malloc(ft_rice_encode(patterns, l->n, l->k, l->bits, NULL));
-        const size_t size = ft_rice_encode(patterns, l->n, l->k, l->bits, stream);
+        uint8_t *stream = malloc(ft_coding_encode(patterns, l->n, l->k, l->bits, NULL));
+        const size_t size = ft_coding_encode(patterns, l->n, l->k, l->bits, stream);
         network_add(b, name, "weight", FT_U8, size, 0, stream);
         free(stream);
         free(patterns);

@@ -48,28 +48,29 @@ static void test_weight_values(void) {
     expect_valid("the largest group scale");
 }
 
-static void test_rice_values(void) {
-    begin(&sparse);
-    set_byte("dense0.weight", 0, 16);
-    expect("layer dense0: the Rice-coded weights are not exactly 9 x 11 values of 4 bits");
-    /* One weight of -8 in a 9 x 11 tensor of zeros, then -128 for the layer of 8 bits. */
-    uint32_t patterns[99] = {[40] = 8};
+/* The coded weights of a layer of `sparse`, replaced by others. */
+static void set_coded(const char *tensor, const uint32_t *patterns, uint32_t n, uint32_t k,
+                      uint32_t bits) {
     uint8_t stream[256];
     begin(&sparse);
-    file_tensor *t = file_find(&builder, "dense0.weight");
+    file_tensor *t = file_find(&builder, tensor);
     free(t->data);
-    t->size = t->shape[0] = ft_rice_encode(patterns, 9, 11, 4, stream);
+    t->size = t->shape[0] = ft_coding_encode(patterns, n, k, bits, stream);
     t->data = malloc(t->size);
     memcpy(t->data, stream, t->size);
-    expect("layer dense0, output 3: weight 7 is -8, the least allowed is -7");
+}
+
+static void test_coded_values(void) {
     begin(&sparse);
-    const uint32_t lowest[9] = {[8] = 128};
-    t = file_find(&builder, "dense1.weight");
-    free(t->data);
-    t->size = t->shape[0] = ft_rice_encode(lowest, 1, 9, 8, stream);
-    t->data = malloc(t->size);
-    memcpy(t->data, stream, t->size);
-    expect("layer dense1, output 0: weight 8 is -128, the least allowed is -127");
+    file_tensor *t = file_find(&builder, "dense0.weight");
+    t->shape[0] = --t->size;
+    expect("layer dense0: the coded weights are not exactly 9 x 11 values of 4 bits");
+    /* One weight of -8 in a 9 x 11 tensor of zeros, then -128 for the layer of 8 bits: no codes. */
+    const uint32_t patterns[99] = {[40] = 8}, lowest[9] = {[8] = 128};
+    set_coded("dense0.weight", patterns, 9, 11, 4);
+    expect("layer dense0: the coded weights are not exactly 9 x 11 values of 4 bits");
+    set_coded("dense1.weight", lowest, 1, 9, 8);
+    expect("layer dense1: the coded weights are not exactly 1 x 9 values of 8 bits");
 }
 
 /* amax * sum |w| * mult + |add| may not reach `limit`, to the last value that fits.  The layer
@@ -170,7 +171,7 @@ static void test_encoder_values(void) {
 int main(void) {
     test_float_values();
     test_weight_values();
-    test_rice_values();
+    test_coded_values();
     test_output_limits();
     test_int32_limit();
     test_encoder_values();

@@ -89,7 +89,7 @@ static void test_field_reasons(void) {
     expect_field(&encoded, 1, ACTIVATION, 0, "activation is 0, must be 1 (ReLU) before the last");
     expect_field(&encoded, 2, ACTIVATION, 1, "activation is 1, must be 0 in the last integer");
     expect_field(&encoded, 3, ACTIVATION, 1, "operation 3: activation is 1, must be 0 (none), 2");
-    expect_field(&encoded, 1, STORAGE, 2, "storage is 2, must be 0 (plain) or 1 (Rice-coded)");
+    expect_field(&encoded, 1, STORAGE, 2, "storage is 2, must be 0 (plain) or 1 (coded)");
     expect_field(&encoded, 1, AMAX_IN, 126, "amax_in is 126, must be 127 or 255");
     expect_field(&encoded, 1, AMAX_IN, 255,
                  "amax_in is 255, but amax_out of the operation before it is 127");
