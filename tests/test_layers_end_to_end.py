@@ -9,7 +9,8 @@ import pytest
 from test_export import records, tensors_of
 
 import farthing
-from farthing.quantization import WeightFormat, _set_views
+from farthing.quantization.formats import WeightFormat
+from farthing.quantization.views import set_views
 
 # "bounded": ReLU, of which every third unit has a bound that many rows reach.
 ACTIVATIONS = ("relu", "bounded", "tanh", "gelu", "silu", "sigmoid")
@@ -271,7 +272,7 @@ def test_training_sees_what_the_file_computes():
         small = farthing.quantize(fitted("binary", activation, True), X, calibrate=False)
         network = small.model_.copy()
         for layer in network.layers:
-            _set_views(layer, WeightFormat(8, 64, None), 127)
+            set_views(layer, WeightFormat(8, 64, None), 127)
         # The weights lie on their grids already, so that the views change none.
         apart = np.abs(linked(network.forward(X), "sigmoid") - scores(small, X))
         assert np.quantile(apart, 0.95) < 1e-5, activation

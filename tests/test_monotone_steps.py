@@ -1,7 +1,9 @@
 """Every step, with every choice that it offers, keeps a monotone model monotone."""
 
 import ast
+import importlib
 import inspect
+import pkgutil
 from pathlib import Path
 
 import credit
@@ -120,20 +122,23 @@ def choice(value):
 
 
 def choices_of(function):
-    """{argument: values} that a step's module offers by `check_choice` or a range of them."""
-    module = inspect.getmodule(function)
-    path = Path(module.__file__)
-    sources = path.parent.rglob("*.py") if path.name == "__init__.py" else [path]
+    """{argument: values} that a step's folder, or its module, offers by `check_choice`."""
+    name = function.__module__
+    package = importlib.import_module(name.rpartition(".")[0])
+    names = [name]
+    if package is not farthing:
+        names = [f"{package.__name__}.{m.name}" for m in pkgutil.iter_modules(package.__path__)]
     found = {}
-    for node in (node for source in sources for node in ast.walk(ast.parse(source.read_text()))):
-        if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check_choice"):
-            continue
-        values = eval(ast.unparse(node.args[0]), vars(module))
-        for keyword in node.keywords:
-            name = keyword.arg
-            if name is None:  # **{f"weight_bits of ...": bits}
-                name = keyword.value.keys[0].values[0].value.split()[0]
-            found.setdefault(name, set()).update(values)
+    for module in map(importlib.import_module, names):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check_choice"):
+                continue
+            values = eval(ast.unparse(node.args[0]), vars(module))
+            for keyword in node.keywords:
+                name = keyword.arg
+                if name is None:  # **{f"weight_bits of ...": bits}
+                    name = keyword.value.keys[0].values[0].value.split()[0]
+                found.setdefault(name, set()).update(values)
     return found
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import farthing
-from farthing.quantization import WeightFormat, WeightGrid, quantize_weight
+from farthing.quantization import quantize_weight
+from farthing.quantization.formats import WeightFormat
+from farthing.quantization.views import WeightGrid
 
 
 def scorer_of(model, tmp_path):

@@ -1,0 +1,52 @@
+"""What quantization-aware training sees in place of floats."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from farthing.grids import GridView
+from farthing.layers import Dense
+from farthing.quantization.formats import WeightFormat
+from farthing.quantization.rtn import largest_weight, quantize_weight
+
+__all__ = ["WeightGrid", "set_views"]
+
+# Steps between two searches of the rows' scales.
+SCALE_INTERVAL = 16
+
+
+class WeightGrid:
+    """Weight view of a layer in training: the integers' values; scales are searched every
+    `SCALE_INTERVAL` calls of training and kept in between. Validation always searches: it is
+    to judge the very integers that these weights will be given."""
+
+    def __init__(self, form: WeightFormat):
+        self.form = form
+        self.calls = 0
+        self.step: np.ndarray | None = None
+
+    def __call__(self, weight: np.ndarray, training: bool) -> np.ndarray:
+        form = self.form
+        if not training or self.calls % SCALE_INTERVAL == 0:
+            packed = quantize_weight(weight, form.bits, form.weight_max, form.group_size)
+            step = packed.scale[:, None]
+            if packed.group_scales is not None:
+                step = np.repeat(packed.group_scales * step, form.group_size, axis=1)[
+                    :, : weight.shape[1]
+                ]
+            self.step = step.astype(weight.dtype)
+        self.calls += training
+        limit = largest_weight(form.bits, form.weight_max)
+        return np.clip(np.rint(weight / self.step), -limit, limit) * self.step
+
+
+def set_views(layer: Dense, form: WeightFormat, amax: int) -> None:
+    """Training sees the integers' weights and the grids' values."""
+    layer.weight_view = WeightGrid(form)
+    if layer.output_scale is None:
+        return
+    if layer.pre_grid is not None:
+        layer.pre_view = GridView(layer.pre_grid, amax)
+    layer.output_view = GridView(layer.value_grid or layer.output_grid, amax)
+    if layer.residual:
+        layer.residual_view = GridView(layer.output_grid, amax)
