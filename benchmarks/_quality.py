@@ -138,8 +138,11 @@ def report_acceptance(data: str, seeds: Seeds) -> str:
 
 def chart(path: str, seeds: Seeds) -> None:
     """Points lost by how many times smaller the file is."""
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError as error:
+        _common.say(f"no chart: {error}; pip install --group bench")
+        return
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

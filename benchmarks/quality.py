@@ -85,9 +85,10 @@ def main(argv: list[str] | None = None) -> dict:
         for seed in range(options.seeds)
     }
     found = gathered(jobs, options.jobs)
+    _common.show(found, report, options)
     if options.chart and "acceptance" in found:
         _quality.chart(options.chart, found["acceptance"]["fashion"])
-    return _common.show(found, report, options)
+    return found
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ GROUPS = [
     {"classifier", "regressor"},
     {"estimators"},
     {"steps"},
+    {"probe"},
     {"distillation", "pruning", "quantization"},
     {"demo"},
     {"cli"},

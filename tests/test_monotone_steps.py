@@ -45,6 +45,14 @@ CASES = {
         {"weight_bits": 4, "group_size": 64},
         {"training": "qat", "weight_bits": 4, "learning_rate": 0.01, "alpha": 0.5, **QUICK},
         {"training": "qat", "weight_bits": 8, **QUICK},
+        {"weight_bits": 4, "method": "gptq", "calibration": "minmax"},
+        {"weight_bits": 4, "method": "adaround", "calibration": "percentile"},
+        {"equalize": True, "bias_correction": True, "calibration": "entropy"},
+        {"training": "lsq", "weight_bits": 4, "learning_rate": 0.01, **QUICK},
+        {"training": "integer", "weight_bits": 4, "learning_rate": 0.01, **QUICK},
+        {"training": "integer", "rounding": "nearest", **QUICK},
+        {"scheme": "affine", "rounding": "floor", "weight_bits": 4},
+        {"scheme": "affine", "rounding": "stochastic"},
     ],
     "distill": [
         {"augment": 0},
@@ -104,6 +112,7 @@ def test_chains_of_steps_keep_a_model_monotone(later, tmp_path):
         check_case(apply(later, arguments, pruned), arguments, tmp_path)
         pattern = arguments.get("pattern")
         floats = (later, pattern) in FLOAT_ONLY or arguments.get("method") == "obs"
+        floats |= arguments.get("scheme") == "affine"
         if "schedule" not in arguments and not floats:
             check_case(apply(later, arguments, integers), arguments, tmp_path)
             chains += 1
@@ -167,4 +176,5 @@ def test_no_method_is_left_out():
 def test_choices_are_found():
     assert choices_of(farthing.prune)["pattern"] == set(PATTERNS)
     offered = choices_of(farthing.quantize)
-    assert offered["training"] == {None, "qat"} and offered["weight_bits"] == {8, 7, 6, 4}
+    assert offered["training"] == {None, "qat", "lsq", "integer"}
+    assert offered["weight_bits"] == {8, 7, 6, 4}

@@ -61,6 +61,13 @@ def by_hand(model, X):
         {"weight_bits": 4, "group_size": 32},
         {"weight_bits": 4, "group_size": 64, "activation_bits": 8},
         {"weight_bits": {"dense0": 4, "dense1": 8, "dense2": 8}},
+        {"weight_bits": 4, "method": "gptq"},
+        {"weight_bits": 4, "method": "gptq", "group_size": 32},
+        {"weight_bits": 4, "method": "adaround", "bias_correction": True},
+        {"weight_bits": 8, "equalize": True, "calibration": "entropy"},
+        {"weight_bits": 4, "training": "lsq", "epochs": 2},
+        {"weight_bits": 4, "training": "integer", "epochs": 4},
+        {"weight_bits": 8, "training": "integer", "epochs": 1},
     ],
     ids=str,
 )
@@ -242,6 +249,23 @@ def test_models_and_the_input_stay_as_they_are():
         ({"epochs": 0}, "epochs"),
         ({"epochs": 3}, "epochs must be None without training"),
         ({"group_size": 32}, "group_size must be None"),
+        ({"method": "hqq"}, "method must be one of 'rtn', 'gptq', 'adaround', got 'hqq'"),
+        ({"calibration": "best"}, "calibration must be one of 'mse', 'minmax', 'percentile', "),
+        ({"rounding": "up"}, "rounding must be one of 'nearest', 'floor', 'stochastic', got 'up'"),
+        ({"scheme": "log"}, "scheme must be one of 'symmetric', 'affine', got 'log'"),
+        ({"rounding": "floor"}, "rounding must be 'nearest' but for scheme='affine'"),
+        (
+            {"training": "qat", "method": "gptq"},
+            "method must be 'rtn' with training='qat', got 'gptq'",
+        ),
+        ({"training": "lsq", "bias_correction": True}, "bias_correction must be False with"),
+        (
+            {"training": "integer", "weight_bits": 4, "group_size": 32},
+            "group_size must be None with training='integer', got 32",
+        ),
+        ({"scheme": "affine", "training": "qat"}, "training must be None for scheme 'affine'"),
+        ({"scheme": "affine", "method": "gptq"}, "method must be 'rtn' for scheme 'affine'"),
+        ({"scheme": "affine", "weight_max": 64}, "weight_max must not be given for scheme 'affine"),
     ],
     ids=str,
 )
@@ -278,3 +302,6 @@ def test_missing_rows_are_asked_for():
         farthing.quantize(credit.fitted())
     with pytest.raises(ValueError, match="X must be given"):
         farthing.quantize(credit.fitted(), training="qat")
+    for arguments in ({"method": "gptq"}, {"bias_correction": True}):
+        with pytest.raises(ValueError, match=r"X must be given: (method|bias_correction)=.* needs"):
+            farthing.quantize(credit.fitted(), **arguments)

@@ -15,6 +15,8 @@ from farthing.grids import Grid
 
 __all__ = ["Dense", "QuantizedWeight", "Scratch"]
 
+# What is used in place of the weights, told whether it is training.  One that has a ``backward`` is
+# given the gradient by what it gave and gives that by the weights; else they are the same.
 WeightView = Callable[[np.ndarray, bool], np.ndarray]
 Backward = Callable[..., tuple[np.ndarray | None, dict[str, np.ndarray]]]
 
@@ -104,6 +106,10 @@ class QuantizedWeight:
         if self.group_scales is not None:
             values *= np.repeat(self.group_scales, self.group_size, axis=1)[:, : values.shape[1]]
         return values.sum(axis=1)
+
+    def with_values(self, values: np.ndarray) -> QuantizedWeight:
+        """The same scales for other integers (n, k)."""
+        return replace(self, values=values.astype(np.int8))
 
     def copy(self) -> QuantizedWeight:
         """A copy that shares no array with this one."""
@@ -289,6 +295,8 @@ class Dense:
             if target is None:
                 target = np.empty(weight.shape, dtype)
             gradient["weight"] = _product(dz.T, x, target)
+            if hasattr(self.weight_view, "backward"):
+                target[:] = self.weight_view.backward(target)
             if self.mask is not None:
                 gradient["weight"] *= self.mask
             if isinstance(need_input, np.ndarray):

@@ -9,8 +9,8 @@ import numpy as np
 from farthing._validate import FarthingError
 from farthing.layers import Dense
 from farthing.model import Model
+from farthing.probe import Sample
 from farthing.pruning.magnitude import Magnitude
-from farthing.pruning.sample import Sample
 from farthing.steps import Step
 
 __all__ = ["OBS"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from farthing.model import Model
+from farthing.probe import Sample
 from farthing.pruning.magnitude import Magnitude
-from farthing.pruning.sample import Sample
 from farthing.steps import Step
 
 __all__ = ["Taylor"]

@@ -6,18 +6,36 @@ import numpy as np
 
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.encoding import Standardizer
+from farthing.optimizer import one_cycle
+from farthing.quantization.affine import ROUNDINGS, quantize_affine
 from farthing.quantization.calibration import (
     CALIBRATION_ROWS,
     calibrate_layers,
     unit_range,
     unit_range_embeddings,
 )
-from farthing.quantization.formats import WEIGHT_MAX, formats_of
-from farthing.quantization.rtn import quantize_weight
-from farthing.quantization.views import set_views
+from farthing.quantization.equalization import equalize as equalize_layers
+from farthing.quantization.formats import WEIGHT_MAX, WeightFormat, formats_of
+from farthing.quantization.integer import IntegerWeights
+from farthing.quantization.lsq import LearnedSteps
+from farthing.quantization.methods import METHODS
+from farthing.quantization.ranges import CALIBRATIONS
+from farthing.quantization.rtn import auto_weight_max, quantize_weight
+from farthing.quantization.views import WeightGrid, set_grid_views
 from farthing.steps import Step
 
 __all__ = ["quantize"]
+
+TRAININGS = (None, "qat", "lsq", "integer")
+# Steps by chance take longer to settle.
+EPOCHS, INTEGER_EPOCHS = 4, 16
+
+
+class _Default(str):
+    """The value of an argument that was not given."""
+
+
+NEAREST = _Default("nearest")
 
 
 def quantize(
@@ -29,6 +47,12 @@ def quantize(
     weight_max=WEIGHT_MAX,
     activation_bits=7,
     group_size=None,
+    scheme="symmetric",
+    rounding=NEAREST,
+    calibration="mse",
+    method="rtn",
+    bias_correction=False,
+    equalize=False,
     training=None,
     alpha=1.0,
     epochs=None,
@@ -59,17 +83,38 @@ def quantize(
     group_size : None, 32 or 64
         One integer scale for so many inputs of a 4-bit row; the encoded first layer and
         rows no longer than one group have one scale a row.
-    training : None or "qat"
-        None rounds to nearest with the scale of least squared error a row; "qat" then
-        trains through the rounding with the straight-through estimator (Bengio et al.
-        2013; Jacob et al. 2018).
+    scheme : "symmetric" or "affine"
+        "affine" is the article's: the weights of a layer scaled to [0, 1], times 2^bits - 1, to an
+        integer. It is there to compare: the layer keeps float weights, those that its integers
+        stand for, and there is no training.
+    rounding : "nearest", "floor" or "stochastic"
+        Of the affine scheme, and of the steps of ``training="integer"``, where "stochastic" is
+        what is taken by itself and the others are there to compare.
+    calibration : "mse", "minmax", "percentile" or "entropy"
+        How the range of an activation is chosen: by the least squared error, all values, all but
+        0.05 % at an end, or the least Kullback-Leibler divergence (Migacz 2017).
+    method : "rtn", "gptq" or "adaround"
+        How integers are chosen after training: to nearest with the scale of least squared error a
+        row; column after column with the error made up for by the others, biases too (Frantar et
+        al. 2023); by learning for each weight whether to go up or down (Nagel et al. 2020).
+    bias_correction : bool
+        Biases take up what the sums of a layer differ by in the mean (Nagel et al. 2019).
+    equalize : bool
+        Evens out the ranges of the weights into and out of every ReLU neuron before (Nagel et al.
+        2019).
+    training : None, "qat", "lsq" or "integer"
+        None chooses integers after training. "qat" trains through the rounding with the
+        straight-through estimator (Bengio et al. 2013; Jacob et al. 2018), "lsq" the steps of the
+        grid too (Esser et al. 2020). "integer" keeps int8 weights and no float copy: updates are
+        rounded to whole steps by chance, the network runs on those weights or their 4-bit view
+        (Gupta et al. 2015). The last two have one scale a row.
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
         that the model has learnt from, y adds mostly its noise.
-    epochs, learning_rate : of "qat"
+    epochs, learning_rate : of the training
     augment : int
         Copies of the rows, mixed among neighbours (MUNGE) and labelled by the model before
-        the step, that "qat" trains on beside the rows themselves.
+        the step, that training sees beside the rows themselves.
     validation, groups, sample_weight : as in `fit`
     random_state : int or None
         None: the estimator's own seed, so that a chain of steps keeps its search rows.
@@ -84,13 +129,18 @@ def quantize(
     [4, 4]
     """
     check_choice((7, 8), activation_bits=activation_bits)
-    check_choice((None, "qat"), training=training)
+    check_choice(TRAININGS, training=training)
+    check_choice(("symmetric", "affine"), scheme=scheme)
+    check_choice(tuple(ROUNDINGS), rounding=str(rounding))
+    check_choice(tuple(CALIBRATIONS), calibration=calibration)
+    check_choice(tuple(METHODS), method=method)
     check_integer(0, augment=augment)
     check_choice((None, 32, 64), group_size=group_size)
     check_integer(1, also=(None,), epochs=epochs)
     check_number("(0, inf)", learning_rate=learning_rate)
     if training is None and epochs is not None:
         raise FarthingError(f"epochs must be None without training, got {epochs!r}")
+    _check_combination(scheme, rounding, method, bias_correction, training, group_size, weight_max)
     step = Step(
         model,
         X,
@@ -102,39 +152,148 @@ def quantize(
         random_state=random_state,
     )
     network = step.model
-    formats = formats_of(network, weight_bits, weight_max, group_size)
-    needs_data = (
-        "hidden layers"
-        if len(network.layers) > 1
-        else "inputs"
-        if isinstance(network.encoder, Standardizer)
-        else None
-    )
-    if training is not None and step.fit is None:
-        raise FarthingError(f"X must be given: training={training!r} needs rows, got None")
-    if needs_data and step.fit is None:
-        raise FarthingError(
-            f"X must be given: the ranges of the {needs_data} are measured on rows, got None"
-        )
+    formats = formats_of(network, weight_bits, weight_max, group_size, auto_weight_max)
+    if scheme == "affine":
+        bits = {name: _bits_of(weight_bits, name) for name in formats}
+        quantize_affine(network, bits, str(rounding), np.random.default_rng(step.seed))
+        return step.result(calibrate=calibrate)
+    _check_rows(step, training, method, bias_correction)
     amax = (1 << activation_bits) - 1
     for layer in network.layers:
         layer.forget_grids()
+    if equalize:
+        equalize_layers(network)
     network.activation_bits = activation_bits
     unit_range_embeddings(network, amax)
     if step.fit is not None:
-        rows = step.fit.rows
-        sample = np.random.default_rng(step.seed).permutation(len(rows))[:CALIBRATION_ROWS]
-        if isinstance(network.encoder, Standardizer):
-            unit_range(network, rows)
-        calibrate_layers(network, rows[sample], formats, amax)
-    if training == "qat":
-        for layer in network.layers:
-            set_views(layer, formats[layer.name], amax)
-        step.train(
-            epochs=epochs or 4, learning_rate=learning_rate, augment=augment, input_amax=amax
-        )
+        _calibrate(step, formats, amax, METHODS[method], calibration, bias_correction, training)
+    if training is not None:
+        own = INTEGER_EPOCHS if training == "integer" else EPOCHS
+        options = {"epochs": epochs or own, "learning_rate": learning_rate, "augment": augment}
+        _train(step, formats, amax, training, rounding, options)
     for layer in network.layers:
-        form = formats[layer.name]
-        layer.quantized = quantize_weight(layer.weight, form.bits, form.weight_max, form.group_size)
-        layer.weight = layer.quantized.dequantize()
+        if layer.quantized is None:
+            form = formats[layer.name]
+            layer.quantized = quantize_weight(
+                layer.weight, form.bits, form.weight_max, form.group_size
+            )
+            layer.weight = layer.quantized.dequantize()
     return step.result(calibrate=calibrate)
+
+
+def _bits_of(weight_bits, name: str) -> int:
+    return weight_bits[name] if isinstance(weight_bits, dict) else weight_bits
+
+
+def _check_combination(
+    scheme, rounding, method, bias_correction, training, group_size, weight_max
+) -> None:
+    """Raises ValueError where two arguments contradict each other."""
+    if scheme == "affine":
+        others = {"training": (training, None), "group_size": (group_size, None)}
+        others |= {"method": (method, "rtn"), "bias_correction": (bias_correction, False)}
+        for name, (given, allowed) in others.items():
+            if given != allowed:
+                raise FarthingError(
+                    f"{name} must be {allowed!r} for scheme 'affine', got {given!r}"
+                )
+        if weight_max is not WEIGHT_MAX:
+            raise FarthingError(
+                f"weight_max must not be given for scheme 'affine', got {weight_max!r}"
+            )
+    elif training != "integer" and rounding != "nearest":
+        raise FarthingError(
+            "rounding must be 'nearest' but for scheme='affine' and training='integer', "
+            f"got {str(rounding)!r}"
+        )
+    if training is not None and method != "rtn":
+        raise FarthingError(f"method must be 'rtn' with training={training!r}, got {method!r}")
+    if training is not None and bias_correction:
+        raise FarthingError(f"bias_correction must be False with training={training!r}, got True")
+    if training in ("lsq", "integer") and group_size is not None:
+        raise FarthingError(f"group_size must be None with training={training!r}, got {group_size}")
+
+
+def _check_rows(step: Step, training, method: str, bias_correction: bool) -> None:
+    """Raises ValueError where rows are needed and none were given."""
+    if step.fit is not None:
+        return
+    if training is not None:
+        raise FarthingError(f"X must be given: training={training!r} needs rows, got None")
+    if method != "rtn" or bias_correction:
+        what = f"method={method!r}" if method != "rtn" else "bias_correction=True"
+        raise FarthingError(f"X must be given: {what} needs rows, got None")
+    hidden, standardized = (
+        len(step.model.layers) > 1,
+        isinstance(step.model.encoder, Standardizer),
+    )
+    if hidden or standardized:
+        what = "hidden layers" if hidden else "inputs"
+        raise FarthingError(
+            f"X must be given: the ranges of the {what} are measured on rows, got None"
+        )
+
+
+def _calibrate(
+    step: Step,
+    formats: dict[str, WeightFormat],
+    amax: int,
+    solver,
+    calibration: str,
+    bias_correction: bool,
+    training,
+) -> None:
+    fit, network = step.fit, step.model
+    sample = np.random.default_rng(step.seed).permutation(len(fit.rows))[:CALIBRATION_ROWS]
+    if isinstance(network.encoder, Standardizer):
+        unit_range(network, fit.rows)
+    weight = np.ones(len(sample)) if fit.weight is None else fit.weight[sample]
+    if not weight.any():
+        weight = np.ones(len(sample))
+    calibrate_layers(
+        network,
+        fit.rows[sample],
+        weight / weight.sum(),
+        formats,
+        amax,
+        solver=solver,
+        fit=CALIBRATIONS[calibration],
+        correct=bias_correction,
+        deliver=training is None,
+    )
+
+
+def _train(
+    step: Step, formats: dict[str, WeightFormat], amax: int, training: str, rounding, options: dict
+) -> None:
+    """Trains on what the integers will answer; "lsq" and "integer" deliver them too."""
+    layers = step.model.layers
+    rng = np.random.default_rng(step.seed)
+    chance = "stochastic" if rounding is NEAREST else str(rounding)
+    views = []
+    for layer in layers:
+        form = formats[layer.name]
+        if training == "qat":
+            view = WeightGrid(form)
+        elif training == "lsq":
+            view = LearnedSteps(layer, form)
+        else:
+            view = IntegerWeights(layer, form, chance, rng)
+            view.land(layer)
+        layer.weight_view = view
+        set_grid_views(layer, amax)
+        views.append(view)
+
+    def on_step(index: int, total: int, _model) -> None:
+        for layer, view in zip(layers, views, strict=True):
+            if training == "integer":
+                view.land(layer)
+            elif training == "lsq":
+                view.rate = options["learning_rate"] * one_cycle(index, total)
+
+    step.train(**options, input_amax=amax, on_step=None if training == "qat" else on_step)
+    if training == "qat":
+        return
+    for layer, view in zip(layers, views, strict=True):
+        layer.quantized = view.packed(layer.weight)
+        layer.weight = layer.quantized.dequantize()

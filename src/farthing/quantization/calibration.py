@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from farthing.activations import activate
-from farthing.grids import fit_grid
+from farthing.grids import Grid
 from farthing.layers import Dense
 from farthing.model import Model
 from farthing.quantization.formats import WeightFormat
-from farthing.quantization.rtn import quantize_weight
+from farthing.quantization.methods import Solver
 
 __all__ = ["calibrate_layers", "unit_range", "unit_range_embeddings"]
 
@@ -62,32 +63,62 @@ def _thinned(values: np.ndarray) -> np.ndarray:
 
 
 def calibrate_layers(
-    model: Model, sample: np.ndarray, formats: dict[str, WeightFormat], amax: int
+    model: Model,
+    sample: np.ndarray,
+    weight: np.ndarray,
+    formats: dict[str, WeightFormat],
+    amax: int,
+    *,
+    solver: Solver,
+    fit: Callable[..., Grid],
+    correct: bool,
+    deliver: bool,
 ) -> None:
-    """Sets the grids of the hidden layers, each on inputs already quantized."""
+    """Sets the grids of the hidden layers, each on inputs already quantized.
+
+    sample: raw rows; weight: theirs, adding up to 1; solver, fit: how integers and grids are
+    chosen; correct: whether biases take up the mean difference to the float model's sums
+    (bias correction, Nagel, van Baalen, Blankevoort & Welling 2019); deliver: whether the layers
+    get the integers and biases, or keep their floats.
+    """
     x = model.encoder.expand(model.encoder.positions(sample, amax))
-    for layer in model.layers[:-1]:
-        form = formats[layer.name]
-        weight = quantize_weight(
-            layer.weight, form.bits, form.weight_max, form.group_size
-        ).dequantize()
-        z = x @ weight.T + layer.bias
-        if layer.activation == "relu":
-            y, _ = layer.activate(z)
-            grid = fit_grid(y, amax, low=0.0)
-        else:
-            function = partial(_activated, layer.activation)
-            layer.pre_grid = fit_grid(_thinned(z), amax, through=function)
-            y = function(layer.pre_grid.rounded(z, amax))
-            grid = fit_grid(_thinned(y), amax)
+    exact = model.encoder.expand(model.encoder.positions(sample))
+    for layer in model.layers:
+        packed, bias = solver(layer, formats[layer.name], x, weight)
+        z = x @ packed.dequantize().T + bias.astype(np.float32)
+        wanted = exact @ layer.weight.T + layer.bias
+        if correct:
+            shift = (weight @ (wanted - z)).astype(np.float32)
+            bias, z = bias + shift, z + shift
+        answer, _ = layer.activate(wanted)
+        exact = answer + exact if layer.residual else answer
+        if deliver:
+            layer.quantized, layer.weight = packed, packed.dequantize()
+            layer.bias = bias.astype(np.float32)
+        if layer is not model.layers[-1]:
+            x = _fit_grids(layer, x, z, amax, fit)
+
+
+def _fit_grids(
+    layer: Dense, x: np.ndarray, z: np.ndarray, amax: int, fit: Callable[..., Grid]
+) -> np.ndarray:
+    """Sets the grids of one layer from its inputs and sums; its outputs on them."""
+    if layer.activation == "relu":
+        y, _ = layer.activate(z)
+        grid = fit(y, amax, low=0.0)
+    else:
+        function = partial(_activated, layer.activation)
+        layer.pre_grid = fit(_thinned(z), amax, through=function)
+        y = function(layer.pre_grid.rounded(z, amax))
+        grid = fit(_thinned(y), amax)
+    y = grid.rounded(y, amax)
+    if layer.residual:
+        layer.value_grid = grid
+        y += x
+        grid = fit(_thinned(y), amax)
         y = grid.rounded(y, amax)
-        if layer.residual:
-            layer.value_grid = grid
-            y += x
-            grid = fit_grid(_thinned(y), amax)
-            y = grid.rounded(y, amax)
-        layer.output_scale, layer.output_offset = grid
-        x = y
+    layer.output_scale, layer.output_offset = grid
+    return y
 
 
 def _activated(activation: str, values: np.ndarray) -> np.ndarray:

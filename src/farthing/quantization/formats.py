@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from farthing import _core
 from farthing._validate import FarthingError, check_choice, check_integer
 from farthing.encoding import PiecewiseLinearEncoder
 from farthing.layers import Dense
 from farthing.model import Model
-from farthing.quantization.rtn import quantize_weight
 
 __all__ = ["WEIGHT_MAX", "WeightFormat", "formats_of"]
 
@@ -30,8 +29,13 @@ class WeightFormat:
     group_size: int | None
 
 
-def formats_of(model: Model, weight_bits, weight_max, group_size) -> dict[str, WeightFormat]:
-    """The storage of every layer by name, from arguments that are checked here."""
+def formats_of(
+    model: Model, weight_bits, weight_max, group_size, auto: Callable[[Dense], int]
+) -> dict[str, WeightFormat]:
+    """The storage of every layer by name, from arguments that are checked here.
+
+    auto: the ``weight_max`` of a layer of 8 bits that is to choose its own.
+    """
     check_integer(1, 127, also=("auto",), weight_max=weight_max)
     names = [layer.name for layer in model.layers]
     if isinstance(weight_bits, dict):
@@ -56,7 +60,7 @@ def formats_of(model: Model, weight_bits, weight_max, group_size) -> dict[str, W
                 )
             bits = 8
         if largest == "auto":
-            largest = _auto_weight_max(layer) if bits == 8 else 7
+            largest = auto(layer) if bits == 8 else 7
         fused = index == 0 and isinstance(model.encoder, PiecewiseLinearEncoder)
         size = (
             group_size if bits == 4 and not fused and layer.n_inputs > (group_size or 0) else None
@@ -69,11 +73,3 @@ def formats_of(model: Model, weight_bits, weight_max, group_size) -> dict[str, W
     if group_size is not None and all(form.bits == 8 for form in formats.values()):
         raise FarthingError(f"group_size must be None where no layer has 4 bits, got {group_size}")
     return formats
-
-
-def _auto_weight_max(layer: Dense) -> int:
-    """The largest of 127, 80, 64, 48 whose weights certify depth 2 with 7-bit activations."""
-    for largest in (127, 80, 64):
-        if _core.certified_depth(quantize_weight(layer.weight, 8, largest).values, 127) >= 2:
-            return largest
-    return 48

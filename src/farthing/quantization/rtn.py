@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from farthing import _core
 from farthing._validate import FarthingError
-from farthing.layers import QuantizedWeight
+from farthing.layers import Dense, QuantizedWeight
+from farthing.quantization.formats import WeightFormat
 
-__all__ = ["GROUP_SCALE_MAX", "largest_weight", "quantize_weight", "row_scales"]
+__all__ = [
+    "GROUP_SCALE_MAX",
+    "auto_weight_max",
+    "integer_bounds",
+    "largest_weight",
+    "quantize_weight",
+    "row_scales",
+    "steps_of",
+]
 
 GROUP_SCALE_MAX = 63
 
@@ -15,6 +25,26 @@ GROUP_SCALE_MAX = 63
 def largest_weight(bits: int, weight_max: int) -> int:
     """The largest integer weight."""
     return weight_max if bits == 8 else min(7, weight_max)
+
+
+def steps_of(packed: QuantizedWeight) -> np.ndarray:
+    """What one step of every integer is worth, float64 (n, k), group scales included."""
+    ones = np.ones_like(packed.values)
+    return packed.with_values(ones).dequantize().astype(np.float64)
+
+
+def integer_bounds(layer: Dense, form: WeightFormat) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest integer (n, k) of every weight: 0 where it is masked or the sign
+    of a monotone layer ends there."""
+    limit = largest_weight(form.bits, form.weight_max)
+    high = np.full(layer.weight.shape, float(limit))
+    low = -high
+    if layer.sign is not None:
+        low[layer.sign > 0] = 0
+        high[layer.sign < 0] = 0
+    pruned = layer.weight == 0
+    low[pruned] = high[pruned] = 0
+    return low, high
 
 
 def row_scales(weight: np.ndarray, limit: int) -> np.ndarray:
@@ -75,3 +105,11 @@ def quantize_weight(
     scale = np.repeat(steps * multiplier.astype(np.float64), group_size, axis=1)[:, :k]
     values = np.clip(np.rint(weight / scale), -limit, limit).astype(np.int8)
     return QuantizedWeight(bits, weight_max, values, multiplier[:, 0], group_size, steps)
+
+
+def auto_weight_max(layer: Dense) -> int:
+    """The largest of 127, 80, 64, 48 whose weights certify depth 2 with 7-bit activations."""
+    for largest in (127, 80, 64):
+        if _core.certified_depth(quantize_weight(layer.weight, 8, largest).values, 127) >= 2:
+            return largest
+    return 48

@@ -9,7 +9,7 @@ from farthing.layers import Dense
 from farthing.quantization.formats import WeightFormat
 from farthing.quantization.rtn import largest_weight, quantize_weight
 
-__all__ = ["WeightGrid", "set_views"]
+__all__ = ["WeightGrid", "set_grid_views", "set_views"]
 
 # Steps between two searches of the rows' scales.
 SCALE_INTERVAL = 16
@@ -43,6 +43,11 @@ class WeightGrid:
 def set_views(layer: Dense, form: WeightFormat, amax: int) -> None:
     """Training sees the integers' weights and the grids' values."""
     layer.weight_view = WeightGrid(form)
+    set_grid_views(layer, amax)
+
+
+def set_grid_views(layer: Dense, amax: int) -> None:
+    """Training sees the grids' values."""
     if layer.output_scale is None:
         return
     if layer.pre_grid is not None:

@@ -1,4 +1,4 @@
-"""The rows that scores are computed on, and what runs through a model's layers on them."""
+"""Rows of a step that methods look through, and what runs through a model's layers on them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,351 @@
+"""Each way to choose integers, ranges and steps, against calculations of its own."""
+
+import credit
+import numpy as np
+import pytest
+
+import farthing
+from farthing.grids import fit_grid
+from farthing.layers import Dense
+from farthing.quantization import quantize_weight
+from farthing.quantization.affine import affine
+from farthing.quantization.equalization import equalize
+from farthing.quantization.formats import WeightFormat
+from farthing.quantization.integer import FINE, IntegerWeights
+from farthing.quantization.lsq import LearnedSteps
+from farthing.quantization.methods import METHODS
+from farthing.quantization.ranges import CALIBRATIONS
+
+INT4 = WeightFormat(4, 7, None)
+
+
+def problem(seed=0, n=6, k=24, rows=400):
+    """A layer and inputs of it that vary together."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 5)) @ rng.normal(size=(5, k)) + 0.3 * rng.normal(size=(rows, k)) + 1
+    layer = Dense(
+        "dense0",
+        rng.normal(size=(n, k)).astype(np.float32),
+        rng.normal(size=n).astype(np.float32),
+    )
+    return layer, x, np.full(rows, 1 / rows)
+
+
+def error(layer, packed, bias, x):
+    wanted = x @ layer.weight.T.astype(float) + layer.bias
+    return float(((x @ packed.dequantize().T.astype(float) + bias - wanted) ** 2).mean())
+
+
+# ---- solvers ------------------------------------------------------------------------------------
+
+
+def gptq_by_definition(layer, x, form):
+    """Column after column; each time the least-squares optimum of all that are left, by solving."""
+    packed = quantize_weight(layer.weight, form.bits, form.weight_max)
+    k = layer.n_inputs
+    A = np.column_stack([x, np.ones(len(x))])
+    H = A.T @ A / len(x)
+    H[np.arange(k), np.arange(k)] += 0.01 * np.trace(H[:k, :k]) / k
+    order = list(np.argsort(-np.diagonal(H)[:k], kind="stable"))
+    values = np.zeros(layer.weight.shape, int)
+    biases = []
+    for i, row in enumerate(layer.weight.astype(float)):
+        w = np.append(row, layer.bias[i])
+        left = [*order, k]
+        scale = float(packed.scale[i])
+        for column in order:
+            left.remove(column)
+            q = np.clip(np.rint(w[column] / scale), -7, 7)
+            values[i, column] = q
+            # With w_c moved by d the best w of the others moves by -H_ll^-1 H_lc d.
+            d = q * scale - w[column]
+            w[left] -= np.linalg.solve(H[np.ix_(left, left)], H[left, column] * d)
+        biases.append(w[k])
+    return values, np.array(biases)
+
+
+def test_gptq_is_the_best_answer_of_what_is_left_to_each_rounding():
+    layer, x, weight = problem()
+    packed, bias = METHODS["gptq"](layer, INT4, x, weight)
+    values, biases = gptq_by_definition(layer, x, INT4)
+    np.testing.assert_array_equal(packed.values, values)
+    np.testing.assert_allclose(bias, biases, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["gptq", "adaround"])
+@pytest.mark.parametrize("group", [None, 32])
+def test_solvers_repeat_the_sums_better_than_rounding_to_nearest(method, group):
+    layer, x, weight = problem(k=72)
+    form = WeightFormat(4, 7, group)
+    near = METHODS["rtn"](layer, form, x, weight)
+    packed, bias = METHODS[method](layer, form, x, weight)
+    mean = x @ (packed.dequantize() - layer.weight).T + bias - layer.bias
+    bias = bias - mean.mean(axis=0)
+    shift = (x @ (near[0].dequantize() - layer.weight).T).mean(axis=0)
+    assert error(layer, packed, bias, x) < 0.6 * error(layer, near[0], near[1] - shift, x)
+    assert np.array_equal(packed.scale, near[0].scale)
+
+
+def test_adaround_goes_up_or_down_and_no_further():
+    layer, x, weight = problem()
+    packed, bias = METHODS["adaround"](layer, INT4, x, weight)
+    step = packed.scale[:, None].astype(float)
+    scaled = np.clip(layer.weight / step, -7, 7)
+    assert (np.abs(packed.values - scaled) < 1).all()
+    assert (packed.values != np.rint(scaled)).any()
+    assert np.array_equal(bias, layer.bias)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_solvers_keep_zeros_and_signs(method):
+    layer, x, weight = problem()
+    rng = np.random.default_rng(1)
+    layer.sign = rng.choice([-1, 0, 1], layer.weight.shape).astype(np.int8)
+    layer.set_mask(rng.random(layer.weight.shape) < 0.5)
+    layer.project()
+    packed, _ = METHODS[method](layer, INT4, x, weight)
+    assert not packed.values[layer.weight == 0].any()
+    assert (packed.values * layer.sign >= 0).all() and np.abs(packed.values).max() <= 7
+
+
+def test_rows_count_by_their_weights():
+    layer, x, _ = problem()
+    twice = np.concatenate([x, x[:100]])
+    share = np.ones(len(x))
+    share[:100] = 2
+    first = METHODS["gptq"](layer, INT4, twice, np.full(500, 1 / 500))
+    second = METHODS["gptq"](layer, INT4, x, share / share.sum())
+    assert np.array_equal(first[0].values, second[0].values)
+    np.testing.assert_allclose(first[1], second[1])
+
+
+def test_bias_correction_leaves_no_mean_difference():
+    X, y = credit.data()
+    base = credit.fitted()
+    arguments = {"weight_bits": 4, "calibrate": False, "validation": (X, y)}
+    means = {}
+    for corrected in (False, True):
+        small = farthing.quantize(base, X, bias_correction=corrected, **arguments)
+        z = [np.log(p / (1 - p)) for p in (m.predict_proba(X)[:, 1] for m in (small, base))]
+        means[corrected] = abs(float((z[0] - z[1]).mean()))
+    assert means[True] < 0.004 < means[False]
+
+
+def test_equalize_changes_no_answer_and_evens_out_ranges():
+    X, _ = credit.data()
+    for model in (credit.fitted().model_.copy(),):
+        before = model.forward(X.astype(np.float32))
+        equalize(model)
+        np.testing.assert_allclose(model.forward(X.astype(np.float32)), before, atol=1e-4)
+        for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
+            into, out_of = np.abs(layer.weight).max(axis=1), np.abs(following.weight).max(axis=0)
+            np.testing.assert_allclose(into, out_of, rtol=0.3)
+
+
+# ---- ranges -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CALIBRATIONS)
+@pytest.mark.parametrize("low", [None, 0.0])
+def test_ranges_hold_most_values_and_constants(name, low, rng):
+    values = rng.exponential(size=20_000).astype(np.float32)
+    grid = CALIBRATIONS[name](values, 127, low=low)
+    top = grid.offset + 127 * grid.scale
+    assert grid.offset >= 0 and (low is None or grid.offset == 0)
+    assert np.quantile(values, 0.98) < top <= values.max() * (1 + 1e-6)
+    for constant in (0.0, 2.0):
+        grid = CALIBRATIONS[name](np.full(10, constant, np.float32), 127, low=low)
+        assert grid.scale > 0
+        rounded = grid.rounded(np.full(1, constant), 127)
+        assert rounded[0] == pytest.approx(constant, rel=0.01)
+
+
+def test_minmax_and_percentile_are_what_they_say(rng):
+    values = rng.normal(size=100_001)
+    grid = CALIBRATIONS["minmax"](values, 255)
+    assert (grid.offset, grid.offset + 255 * grid.scale) == pytest.approx(
+        (values.min(), values.max())
+    )
+    grid = CALIBRATIONS["percentile"](values, 255)
+    ends = np.sort(values)[[50, 99_950]]
+    assert (grid.offset, grid.offset + 255 * grid.scale) == pytest.approx(tuple(ends))
+
+
+def divergence(values, top, bins, steps):
+    """Of the values clamped at so many of 2048 bins from their grid, bin by bin."""
+    counts = np.histogram(values, 2048, (0, top))[0].astype(float)
+    kept = counts[:bins].copy()
+    kept[-1] += counts[bins:].sum()
+    q = np.zeros(bins)
+    for step in range(steps):
+        inside = [b for b in range(bins) if b * steps // bins == step]
+        some = [b for b in inside if counts[b] > 0]
+        for b in some:
+            q[b] = sum(counts[a] for a in inside) / len(some)
+    p, q = kept / kept.sum(), q / q.sum()
+    return sum(a * np.log(a / max(b, 1e-12)) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+def test_entropy_takes_the_least_divergence(rng):
+    values = rng.exponential(size=5000)
+    values[0] = 40.0  # alone at its end
+    grid = CALIBRATIONS["entropy"](values, 127, low=0.0)
+    bins = round((127 * grid.scale) / 40 * 2048)
+    assert bins < 1000
+    own = divergence(values, 40.0, bins, 128)
+    for other in (128, bins - 16, bins + 16, 2048):
+        assert own <= divergence(values, 40.0, other, 128) + 1e-12
+
+
+def test_calibration_is_what_the_layers_get():
+    X, _ = credit.data()
+    ends = {}
+    for name in CALIBRATIONS:
+        small = farthing.quantize(credit.fitted(), X, calibration=name).model_
+        ends[name] = small.layers[0].output_scale
+    assert ends["mse"] < ends["minmax"] and ends["percentile"] < ends["minmax"]
+    assert CALIBRATIONS["mse"] is fit_grid
+
+
+# ---- the article's scheme -----------------------------------------------------------------------
+
+
+def test_affine_is_the_article_s_formula():
+    weight = np.array([[-0.4, 0.1, 0.6], [1.1, 0.0, -0.9]])
+    for bits in (2, 4, 8):
+        for rounding, function in (("nearest", np.rint), ("floor", np.floor)):
+            integers, step, zero = affine(weight, bits, rounding)
+            scaled = (weight + 0.9) / 2.0  # to [0, 1]
+            np.testing.assert_array_equal(integers, function(scaled * (2**bits - 1)))
+            assert (zero, step * (2**bits - 1)) == pytest.approx((-0.9, 2.0))
+
+
+def test_stochastic_rounding_is_right_in_the_mean(rng):
+    weight = np.array([[0.0, 0.3, 0.71, 1.0]])
+    drawn = [affine(weight, 2, "stochastic", rng)[0] for _ in range(4000)]
+    np.testing.assert_allclose(np.mean(drawn, axis=0), 3 * weight, atol=0.03)
+    assert set(np.ravel([d[0, 1] for d in drawn])) == {0, 1}
+
+
+def test_affine_keeps_floats_zeros_and_the_order_of_its_roundings(tmp_path):
+    X, y = credit.data()
+    pruned = farthing.prune(credit.fitted(), sparsity=0.5)
+    auc = {}
+    for rounding in ("nearest", "floor", "stochastic"):
+        small = farthing.quantize(
+            pruned, X, y, weight_bits=4, scheme="affine", rounding=rounding, random_state=0
+        )
+        assert not small.model_.is_quantized
+        for old, new in zip(pruned.model_.layers, small.model_.layers, strict=True):
+            assert not new.weight[old.weight == 0].any()
+            assert len(np.unique(new.weight)) <= 17
+        small.save(tmp_path / "m.farthing")
+        score = farthing.load(tmp_path / "m.farthing").predict(X)
+        np.testing.assert_allclose(score, small.predict_proba(X)[:, 1], atol=1e-6)
+        auc[rounding] = farthing.metrics.auc(y, score)
+    assert auc["nearest"] > max(auc["floor"], auc["stochastic"])
+    with pytest.raises(ValueError, match="scheme 'affine' needs float weights, got a quantized"):
+        farthing.quantize(farthing.quantize(pruned, X), X, scheme="affine")
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+def test_the_gradient_of_a_learned_step_is_the_paper_s():
+    layer, _, _ = problem(n=3, k=10)
+    view = LearnedSteps(layer, INT4)
+    view.step[:] = np.abs(layer.weight).max(axis=1, keepdims=True) / 5  # the largest fits
+    view.step[0] /= 2  # and here some are clipped
+    step, weight = view.step.copy(), layer.weight
+    seen = view(weight, True)
+    gradient = np.random.default_rng(0).normal(size=weight.shape)
+    view.rate = 1e-3
+    passed = view.backward(gradient.copy())
+    for i in range(3):
+        slope = 0.0
+        for j in range(10):
+            v = weight[i, j] / step[i, 0]
+            if abs(v) > 7:
+                assert passed[i, j] == 0 and seen[i, j] == pytest.approx(
+                    7 * np.sign(v) * step[i, 0]
+                )
+                slope += gradient[i, j] * 7 * np.sign(v)
+            else:
+                assert passed[i, j] == gradient[i, j]
+                slope += gradient[i, j] * (round(v) - v)
+        # Adam's first step is the rate, against the sign of the gradient.
+        assert np.log(view.step[i, 0] / step[i, 0]) == pytest.approx(
+            -10 * 1e-3 * np.sign(slope), rel=1e-3
+        )
+    assert (np.abs(weight / step) > 7).any()
+
+
+def test_landing_is_right_in_the_mean_and_nearest_is_not():
+    rng = np.random.default_rng(0)
+    layer, _, _ = problem()
+    for rounding, moves in (("stochastic", True), ("nearest", False)):
+        weights = IntegerWeights(layer, INT4, rounding, rng)
+        start = layer.weight.copy()
+        weights.land(layer)
+        integers = layer.weight.copy()
+        step = weights._step
+        landed = []
+        for _ in range(2000):  # an update of a fifth of a step
+            layer.weight = (integers + np.float32(0.2) * step).astype(np.float32)
+            weights.land(layer)
+            whole = layer.weight / step
+            assert np.abs(whole - np.rint(whole)).max() < 1e-4
+            landed.append((layer.weight - integers) / step)
+        inside = np.abs(integers / step) < 7 * FINE - 1
+        mean = np.mean(landed, axis=0)[inside]
+        np.testing.assert_allclose(mean, 0.2 if moves else 0.0, atol=0.05)
+        layer.weight = start
+
+
+def test_no_float_copy_is_kept_between_updates(monkeypatch):
+    """Whenever the network runs in training, its weights are integers, within int8."""
+    X, y = credit.data()
+    seen = []
+    original = IntegerWeights.__call__
+
+    def spy(self, weight, training):
+        if training:
+            seen.append(np.asarray(weight / self._step))
+        return original(self, weight, training)
+
+    monkeypatch.setattr(IntegerWeights, "__call__", spy)
+    small = farthing.quantize(
+        credit.fitted(), X, y, weight_bits=4, training="integer", epochs=1, augment=0
+    )
+    assert len(seen) > 30
+    for integers in seen:
+        assert np.abs(integers - np.rint(integers)).max() < 1e-3
+        assert np.abs(integers).max() < 127
+    assert all(np.abs(layer.quantized.values).max() <= 7 for layer in small.model_.layers)
+
+
+@pytest.mark.parametrize("training", ["lsq", "integer"])
+def test_training_recovers_what_rounding_loses(training):
+    X, y = credit.data()
+    base = credit.fitted()
+    wanted = base.predict_proba(X)[:, 1]
+
+    def off(model):
+        return float(np.abs(model.predict_proba(X)[:, 1] - wanted).mean())
+
+    plain = off(farthing.quantize(base, X, weight_bits=4))
+    trained = farthing.quantize(base, X, y, weight_bits=4, training=training)
+    assert off(trained) < 0.8 * plain
+    again = farthing.quantize(base, X, y, weight_bits=4, training=training)
+    assert np.array_equal(again.predict_proba(X), trained.predict_proba(X))
+
+
+def test_residual_and_smooth_layers_take_every_method():
+    X, y = credit.data()
+    model = farthing.Classifier(
+        (12, 12), activation="gelu", residual=True, max_epochs=3, random_state=0
+    ).fit(X, y)
+    wanted = model.predict_proba(X)[:, 1]
+    for arguments in ({"method": "gptq"}, {"method": "adaround", "bias_correction": True}):
+        small = farthing.quantize(model, X, equalize=True, **arguments)
+        assert np.abs(small.predict_proba(X)[:, 1] - wanted).max() < 0.05
