@@ -15,7 +15,16 @@ C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 # A module imports only from groups before its own.
 GROUPS = [
     {"_validate"},
-    {"_core", "activations", "batchnorm", "columns", "embeddings", "indices", "metrics"}
+    {
+        "_core",
+        "activations",
+        "batchnorm",
+        "columns",
+        "containers",
+        "embeddings",
+        "indices",
+        "metrics",
+    }
     | {"precision", "routing", "samples", "streams"},
     {"categories", "edges", "grids", "standardizer"},
     {"frames"},
@@ -41,7 +50,7 @@ LEVEL = {module: level for level, group in enumerate(GROUPS) for module in group
 
 # Where a package beyond numpy is imported, inside functions only.
 OPTIONAL = {
-    "augmentation": {"pyarrow"},
+    "containers": {"pyarrow"},
     "base": {"sklearn"},
     "cli": {"lightgbm"},
     "columns": {"pyarrow"},

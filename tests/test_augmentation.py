@@ -7,12 +7,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from farthing.augmentation import munge, nearest_rows
+from farthing.augmentation import SAMPLERS, nearest_rows, sampled
 from farthing.tables import as_matrix
 
 
-def rng():
-    return np.random.default_rng(3)
+def rng(seed=3):
+    return np.random.default_rng(seed)
 
 
 def test_neighbours_are_others_and_near():
@@ -26,7 +26,7 @@ def test_neighbours_are_others_and_near():
 
 def test_arrays_keep_range_whole_numbers_and_missing_values():
     X = np.column_stack([rng().normal(size=500), rng().integers(0, 40, 500), np.full(500, np.nan)])
-    (mixed,) = munge(X, X.astype(np.float32), copies=1, rng=rng())
+    (mixed,) = sampled(X, X.astype(np.float32), copies=1, rng=rng())
     assert mixed.shape == X.shape and mixed.dtype == X.dtype
     assert not np.array_equal(mixed[:, 0], X[:, 0])
     assert mixed[:, 0].min() >= X[:, 0].min() and mixed[:, 0].max() <= X[:, 0].max()
@@ -36,20 +36,20 @@ def test_arrays_keep_range_whole_numbers_and_missing_values():
 
 def test_codes_are_never_invented():
     X = np.column_stack([rng().choice([1, 2, 4], 400), rng().normal(size=400)])
-    for mixed in munge(X, X.astype(np.float32), copies=2, rng=rng()):
+    for mixed in sampled(X, X.astype(np.float32), copies=2, rng=rng()):
         assert set(np.unique(mixed[:, 0])) <= {1, 2, 4}
 
 
 def test_identifiers_are_never_invented():
     X = 2**60 + np.arange(400).reshape(-1, 1)
-    (mixed,) = munge(X, np.zeros((400, 1), np.float32), copies=1, rng=rng())
+    (mixed,) = sampled(X, np.zeros((400, 1), np.float32), copies=1, rng=rng())
     assert set(mixed[:, 0]) <= set(X[:, 0]) and not np.array_equal(mixed, X)
 
 
 def test_numbers_at_the_ends_of_float64_raise_no_warning():
     X = rng().choice([-1.7e308, 1.7e308, np.inf, np.nan, 0.5], (400, 1))
     with np.errstate(all="raise", under="ignore"):
-        (mixed,) = munge(X, rng().random((400, 1)).astype(np.float32), copies=1, rng=rng())
+        (mixed,) = sampled(X, rng().random((400, 1)).astype(np.float32), copies=1, rng=rng())
     assert np.isnan(mixed).any() and np.isinf(mixed).any()
     assert np.abs(mixed[np.isfinite(mixed)]).max() <= 1.7e308
 
@@ -75,13 +75,13 @@ def test_numbers_that_name_categories_are_never_blurred():
     """Many codes in no order: as numbers they are blurred, as categories only swapped."""
     codes = rng().permutation(1000)[:500] + 0.5
     X = np.column_stack([rng().normal(size=500), codes]).astype(np.float32)
-    (blurred,) = munge(X, X, copies=1, rng=rng())
+    (blurred,) = sampled(X, X, copies=1, rng=rng())
     assert not set(blurred[:, 1]) <= set(X[:, 1])
     for categorical, swapped in (({1}, None), ((), [1])):
-        (mixed,) = munge(X, X, copies=1, categorical=categorical, swapped=swapped, rng=rng())
+        (mixed,) = sampled(X, X, copies=1, categorical=categorical, swapped=swapped, rng=rng())
         assert set(mixed[:, 1]) <= set(X[:, 1]) and not np.array_equal(mixed[:, 1], X[:, 1])
         assert not set(mixed[:, 0]) <= set(X[:, 0])
-    (mixed,) = munge(X, X, copies=1, categorical={1}, swapped=(), rng=rng())
+    (mixed,) = sampled(X, X, copies=1, categorical={1}, swapped=(), rng=rng())
     assert not set(mixed[:, 1]) <= set(X[:, 1])
 
 
@@ -89,7 +89,7 @@ def test_numbers_that_name_categories_are_never_blurred():
 def test_categories_of_numbers_in_a_table_are_swapped(make):
     table = make({"branch": [i + 0.25 for i in range(N)], "x": AMOUNT})
     matrix = as_matrix(table)[0]
-    (mixed,) = munge(table, matrix, copies=1, categorical={0}, rng=rng())
+    (mixed,) = sampled(table, matrix, copies=1, categorical={0}, rng=rng())
     assert type(mixed) is type(table)
     new = as_matrix(mixed)[0]
     assert set(new[:, 0]) <= set(matrix[:, 0]) and not np.array_equal(new, matrix)
@@ -177,7 +177,7 @@ def check(own: list, mixed: list, blurred: bool):
 
 def mixed_once(table):
     position = np.arange(N, dtype=np.float32).reshape(-1, 1)
-    (mixed,) = munge(table, position, copies=1, rng=rng())
+    (mixed,) = sampled(table, position, copies=1, rng=rng())
     assert type(mixed) is type(table)
     return mixed
 
@@ -264,3 +264,55 @@ def test_every_container_gets_the_same_values():
     for table in (pd.DataFrame(data), pl.DataFrame(data), pa.table(data), pa.record_batch(data)):
         np.testing.assert_array_equal(as_matrix(mixed_once(table))[0], expected.astype("f4"))
     np.testing.assert_array_equal(mixed_once(X.tolist()), expected)
+
+
+# ---- the other samplers ------------------------------------------------------------------------
+
+
+def test_mixup_lies_between_a_row_and_another_in_every_number():
+    X = rng().normal(size=(300, 4))
+    (mixed,) = sampled(X, X.astype(np.float32), copies=1, sampler="mixup", rng=rng(1))
+    # Some other row and one share explain all four numbers of a row.
+    found = 0
+    for own, new in zip(X, mixed, strict=True):
+        step = X - own
+        share = ((new - own) * step).sum(axis=1) / np.maximum((step**2).sum(axis=1), 1e-12)
+        off = np.abs(own + share[:, None] * step - new).max(axis=1)
+        inside = (share >= -1e-9) & (share <= 1 + 1e-9)
+        found += (off[inside] < 1e-9).any()
+    assert found == len(X)
+
+
+def test_mixup_keeps_codes_and_whole_numbers():
+    generator = rng()
+    X = np.column_stack([generator.integers(0, 5, 500), generator.integers(0, 10_000, 500)])
+    (mixed,) = sampled(X, X.astype(np.float32), copies=1, sampler="mixup", rng=rng(1))
+    assert mixed.dtype == X.dtype
+    assert set(mixed[:, 0]) <= set(range(5)) and (mixed[:, 0] != X[:, 0]).any()
+    assert not set(mixed[:, 1]) <= set(X[:, 1])
+    assert X[:, 1].min() <= mixed[:, 1].min() and mixed[:, 1].max() <= X[:, 1].max()
+
+
+def test_marginal_shuffles_keep_columns_and_lose_what_binds_them():
+    first = rng().normal(size=4000)
+    X = np.column_stack([first, first])
+    (mixed,) = sampled(X, X.astype(np.float32), copies=1, sampler="marginal", rng=rng(1))
+    assert set(mixed[:, 0]) <= set(first) and set(mixed[:, 1]) <= set(first)
+    assert np.corrcoef(mixed.T)[0, 1] == pytest.approx(0.25, abs=0.05)  # both stay: a half squared
+    assert abs(mixed.mean() - first.mean()) < 0.05 and 0.95 < mixed.std() / first.std() < 1.05
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_samplers_leave_missing_values_and_repeat_by_seed(sampler):
+    X = rng().normal(size=(200, 3))
+    X[::4, 1] = np.nan
+    copies = [
+        next(sampled(X, X.astype(np.float32), copies=1, sampler=sampler, rng=rng(seed)))
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(copies[0], copies[1])
+    assert (copies[0] != copies[2]).any()
+    for copied in copies:
+        assert np.isfinite(copied[:, [0, 2]]).all()
+        assert 0.1 < np.isnan(copied[:, 1]).mean() < 0.45
+        assert np.nanmin(X) <= np.nanmin(copied) and np.nanmax(copied) <= np.nanmax(X)

@@ -58,6 +58,8 @@ CASES = {
         {"augment": 0},
         {"augment": 1, "alpha": 1.0, "columns": (0, 1, 2, 3)},
         {"temperature": 3.0, "hidden": (5,), "augment": 0},
+        {"augment": 1, "sampler": "mixup", "match": "logits"},
+        {"augment": 1, "sampler": "marginal"},
     ],
 }
 # Neurons without weights leave constants that integers may not hold; bins add weights up.

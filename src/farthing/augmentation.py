@@ -1,12 +1,15 @@
-"""New rows for a teacher to label: MUNGE (Bucila, Caruana & Niculescu-Mizil 2006)."""
+"""New rows for a teacher to label, from those at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["munge"]
+from farthing.containers import container_of
+
+__all__ = ["SAMPLERS", "sampled"]
 
 # Neighbours are looked for within random blocks of so many rows: the cost stays linear in
 # the number of rows, and a neighbour among 4,096 is near enough to mix with.
@@ -67,169 +70,9 @@ def nearest_rows(
     return nearest
 
 
-class _Arrays:
-    """How the columns of a container are read, taken from and put back: numpy's way."""
-
-    @staticmethod
-    def columns(X) -> list:
-        return list(X.T if isinstance(X, np.ma.MaskedArray) else np.asarray(X).T)
-
-    @staticmethod
-    def take(column, index: np.ndarray):
-        """A copy of the values at `index`, of the same type."""
-        return column[index]
-
-    @staticmethod
-    def numbers(column) -> tuple[np.ndarray, np.ndarray] | None:
-        """Values and which of them are not null; None for anything but plain numbers."""
-        if column.dtype.kind not in "iuf":
-            return None
-        return np.asarray(column), ~np.ma.getmaskarray(column)
-
-    @staticmethod
-    def put(column, rows: np.ndarray, values: np.ndarray):
-        """`column`, which may change in place, with `values` of its own type in `rows`."""
-        column[rows] = values
-        return column
-
-    @staticmethod
-    def table(X, columns: list):
-        """The container of `X`, holding `columns`."""
-        out = np.empty_like(X if isinstance(X, np.ma.MaskedArray) else np.asarray(X))
-        for j, column in enumerate(columns):
-            out[:, j] = column
-        return out
-
-
-class _Lists(_Arrays):
-    """Lists of rows: a column of numbers is an array, any other one of objects."""
-
-    @staticmethod
-    def columns(X) -> list:
-        columns = []
-        for cells in zip(*X, strict=True):
-            column = np.array(cells)
-            plain = column.dtype.kind in "iufb"
-            columns.append(column if plain else np.array(cells, dtype=object))
-        return columns
-
-    @staticmethod
-    def table(X, columns: list):
-        return [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)]
-
-
-class _Pandas:
-    """By position, so that any column labels will do."""
-
-    @staticmethod
-    def columns(X) -> list:
-        return [X.iloc[:, j] for j in range(X.shape[1])]
-
-    @staticmethod
-    def take(column, index):
-        return column.iloc[index].set_axis(column.index)
-
-    @staticmethod
-    def numbers(column):
-        # A sparse column cannot be assigned to.
-        if column.dtype.kind not in "iuf" or hasattr(column, "sparse"):
-            return None
-        plain = getattr(column.dtype, "numpy_dtype", column.dtype)
-        return column.to_numpy(plain, na_value=0), column.notna().to_numpy()
-
-    @staticmethod
-    def put(column, rows, values):
-        column.iloc[rows] = values
-        return column
-
-    @staticmethod
-    def table(X, columns):
-        out = X.copy()
-        for j, column in enumerate(columns):
-            out.isetitem(j, column)
-        return out
-
-
-class _Polars:
-    @staticmethod
-    def columns(X) -> list:
-        return X.get_columns()
-
-    @staticmethod
-    def take(column, index):
-        return column.gather(index)
-
-    @staticmethod
-    def numbers(column):
-        kind = column.dtype
-        # numpy has no whole numbers of 128 bits.
-        if not (kind.is_integer() or kind.is_float()) or str(kind).endswith("128"):
-            return None
-        return column.fill_null(0).to_numpy(), column.is_not_null().to_numpy()
-
-    @staticmethod
-    def put(column, rows, values):
-        return column.scatter(rows, values)
-
-    @staticmethod
-    def table(X, columns):
-        return X.with_columns(columns)
-
-
-class _Arrow:
-    """Tables and record batches."""
-
-    @staticmethod
-    def columns(X) -> list:
-        return X.columns
-
-    @staticmethod
-    def take(column, index):
-        return column.take(index)
-
-    @staticmethod
-    def numbers(column):
-        from pyarrow import types
-
-        if not (types.is_integer(column.type) or types.is_floating(column.type)):
-            return None
-        known = column.is_valid().to_numpy(zero_copy_only=False)
-        return column.fill_null(0).to_numpy(zero_copy_only=False), known
-
-    @staticmethod
-    def put(column, rows, values):
-        import pyarrow
-        from pyarrow import compute
-
-        where = np.zeros(len(column), bool)
-        where[rows] = True
-        spread = np.zeros(len(column), values.dtype)
-        spread[rows] = values
-        return compute.if_else(
-            pyarrow.array(where), pyarrow.array(spread, type=column.type), column
-        )
-
-    @staticmethod
-    def table(X, columns):
-        return type(X).from_arrays(columns, schema=X.schema)
-
-
-def _container(X):
-    if hasattr(X, "iloc"):
-        return _Pandas
-    if hasattr(X, "column_names"):
-        return _Arrow
-    if hasattr(X, "get_columns"):
-        return _Polars
-    return _Lists if isinstance(X, (list, tuple)) else _Arrays
-
-
-def _blurred(values, known, near, local_variance: float, rng) -> np.ndarray | None:
-    """Every row's near value plus noise, in the type and range of `values`; None for codes.
-
-    Whole numbers stay whole. Rows that are not `known`, or have a near row that is not,
-    hold nothing of use.
-    """
+def _range(values: np.ndarray, known: np.ndarray) -> tuple | None:
+    """The least and the largest of the known values, and whether all are whole; None for codes,
+    which are not measured."""
     some = values[known]
     if not len(some):
         return None
@@ -239,20 +82,81 @@ def _blurred(values, known, near, local_variance: float, rng) -> np.ndarray | No
     low, high = some.min(), some.max()
     if values.dtype.kind != "f" and (low < -MOST_WHOLE or high > MOST_WHOLE):
         return None
-    own, other = np.where(known, values, low), np.where(known, values, low)[near]
-    with np.errstate(over="ignore"):  # a difference beyond float64 ends at `low` or `high`
-        spread = np.abs(own.astype(np.float64) - other) / local_variance
-        mixed = other + rng.standard_normal(len(own)) * spread
-    if whole:
-        mixed = np.rint(mixed)
-    return np.clip(mixed, low, high).astype(values.dtype)
+    return low, high, whole
 
 
-def munge(
+class _Draw(NamedTuple):
+    """What becomes of one column of a copy: the values of other rows in some, and where numbers are
+    measured, in some rows those of `blend`(own, others) instead."""
+
+    source: np.ndarray  # for every row another one
+    swap: np.ndarray  # bool (n,)
+    blend: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
+    blended: np.ndarray  # bool (n,)
+
+
+class _Munge:
+    """Near rows lend each value with a probability; numbers get normal noise on top, of standard
+    deviation |difference| / local_variance (Bucila, Caruana & Niculescu-Mizil 2006, "Model
+    compression")."""
+
+    def __init__(self, matrix, categorical, rng, probability, local_variance):
+        self._near = nearest_rows(matrix, rng, categorical)
+        self._rng, self._probability, self._variance = rng, probability, local_variance
+
+    def draws(self, columns: int) -> Iterator[_Draw]:
+        swaps = self._rng.random((len(self._near), columns)) < self._probability
+        for swap in swaps.T:
+            yield _Draw(self._near, swap, self._blend, swap)
+
+    def _blend(self, own, other):
+        with np.errstate(over="ignore"):  # a difference beyond float64 ends at the range
+            spread = np.abs(own.astype(np.float64) - other) / self._variance
+            return other + self._rng.standard_normal(len(own)) * spread
+
+
+class _Mixup:
+    """Each row is mixed with any other one, by one share for all its numbers, from a beta
+    distribution; anything else is that of either row, with the share as probability (Zhang, Cisse,
+    Dauphin & Lopez-Paz 2018, "mixup: Beyond empirical risk minimization")."""
+
+    CONCENTRATION = 0.4
+
+    def __init__(self, matrix, categorical, rng, probability, local_variance):
+        self._n, self._rng = len(matrix), rng
+
+    def draws(self, columns: int) -> Iterator[_Draw]:
+        partner = self._rng.permutation(self._n)
+        share = self._rng.beta(self.CONCENTRATION, self.CONCENTRATION, self._n)
+        every = np.ones(self._n, bool)
+        for _ in range(columns):
+            swap = self._rng.random(self._n) >= share
+            yield _Draw(partner, swap, lambda a, b: share * a + (1 - share) * b, every)
+
+
+class _Marginal:
+    """Each value is replaced with a probability by that of any other row: what columns have to do
+    with each other is lost in part."""
+
+    def __init__(self, matrix, categorical, rng, probability, local_variance):
+        self._n, self._rng, self._probability = len(matrix), rng, probability
+
+    def draws(self, columns: int) -> Iterator[_Draw]:
+        never = np.zeros(self._n, bool)
+        for _ in range(columns):
+            source = self._rng.integers(self._n, size=self._n)
+            yield _Draw(source, self._rng.random(self._n) < self._probability, None, never)
+
+
+SAMPLERS = {"munge": _Munge, "mixup": _Mixup, "marginal": _Marginal}
+
+
+def sampled(
     X,
     matrix: np.ndarray,
     *,
     copies: int,
+    sampler: str = "munge",
     probability: float = 0.5,
     local_variance: float = 2.0,
     categorical: Collection[int] = (),
@@ -261,33 +165,53 @@ def munge(
 ):
     """`copies` augmented tables in the container of `X`, each with as many rows.
 
-    X: the user's table; matrix: the same rows as float32 (n, features), for distances. Every
-    value of a row is replaced with `probability` by that of a near row. Floating and integer
-    numbers get normal noise on top, of standard deviation |difference| / `local_variance`;
-    anything else (text, categories, booleans, dates, codes, nulls) is taken as it is. Types,
-    names and categories stay, and the same seed draws the same values in every container.
-    categorical: the columns of `matrix` whose numbers name categories, which are near where
-    they are equal. swapped: the columns of X that are never blurred; None: those of
+    X: the user's table; matrix: the same rows as float32 (n, features), for distances. sampler:
+    "munge", "mixup" or "marginal". Measured numbers are blended, within the range of their column,
+    whole ones stay whole; anything else (text, categories, booleans, dates, codes, nulls) is taken
+    from one row or another as it is. Types, names and categories stay, and the same seed draws the
+    same values in every container. probability: that a value is another row's ("munge" and
+    "marginal"). categorical: the columns of `matrix` whose numbers name categories, which are near
+    where they are equal. swapped: the columns of X that are never blended; None: those of
     `categorical`, for an X with the columns of `matrix`. Yields one table at a time.
     """
     if not copies:
         return
     swapped = set(categorical if swapped is None else swapped)
-    near = nearest_rows(matrix, rng, categorical)
-    container = _container(X)
+    chosen = SAMPLERS[sampler](matrix, categorical, rng, probability, local_variance)
+    container = container_of(X)
     columns = container.columns(X)
+    everyone = np.arange(len(matrix))
     for _ in range(copies):
-        swaps = rng.random((len(near), len(columns))) < probability
         mixed = []
-        for j, (column, swap) in enumerate(zip(columns, swaps.T, strict=True)):
-            new = container.take(column, np.where(swap, near, np.arange(len(near))))
-            numbers = None if j in swapped else container.numbers(column)
+        draws = chosen.draws(len(columns))
+        for j, (column, draw) in enumerate(zip(columns, draws, strict=True)):
+            new = container.take(column, np.where(draw.swap, draw.source, everyone))
+            numbers = None
+            if draw.blend is not None and j not in swapped:
+                numbers = container.numbers(column)
             if numbers is not None:
                 values, known = numbers
                 known = known & np.isfinite(values)
-                blurred = _blurred(values, known, near, local_variance, rng)
-                if blurred is not None:
-                    rows = np.flatnonzero(swap & known & known[near])
-                    new = container.put(new, rows, blurred[rows])
+                blended = _blended(values, known, draw)
+                if blended is not None:
+                    rows = np.flatnonzero(draw.blended & known & known[draw.source])
+                    new = container.put(new, rows, blended[rows])
             mixed.append(new)
         yield container.table(X, mixed)
+
+
+def _blended(values: np.ndarray, known: np.ndarray, draw: _Draw) -> np.ndarray | None:
+    """Every row's blend, in the type and range of `values`; None for codes.
+
+    Whole numbers stay whole. Rows that are not `known`, or have a source that is not, hold nothing
+    of use.
+    """
+    found = _range(values, known)
+    if found is None:
+        return None
+    low, high, whole = found
+    own = np.where(known, values, low)
+    mixed = draw.blend(own, own[draw.source])
+    if whole:
+        mixed = np.rint(mixed)
+    return np.clip(mixed, low, high).astype(values.dtype)

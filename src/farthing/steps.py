@@ -11,7 +11,7 @@ import numpy as np
 
 from farthing import container, export
 from farthing._validate import FarthingError, check_fraction
-from farthing.augmentation import munge
+from farthing.augmentation import sampled
 from farthing.base import Estimator
 from farthing.model import Model
 from farthing.scorer import Scorer
@@ -242,7 +242,7 @@ class Step:
         model, fit = self.model, self.fit
         rng = np.random.default_rng(self.seed)
         unordered = model.encoder.categories_
-        mixed = list(munge(fit.rows, fit.rows, copies=augment, categorical=unordered, rng=rng))
+        mixed = list(sampled(fit.rows, fit.rows, copies=augment, categorical=unordered, rng=rng))
         answers = [self._blended(_Given(rows, None, None)).target for rows in mixed]
         target = np.concatenate([fit.target, *answers])
         weight = None if fit.weight is None else np.tile(fit.weight, 1 + augment)

@@ -6,12 +6,18 @@ import copy
 
 import numpy as np
 
-from farthing._validate import FarthingError, check_fraction, check_integer, check_number
-from farthing.augmentation import munge
+from farthing._validate import (
+    FarthingError,
+    check_choice,
+    check_fraction,
+    check_integer,
+    check_number,
+)
+from farthing.augmentation import SAMPLERS, sampled
 from farthing.base import Estimator
 from farthing.estimators import Classifier, Regressor
 from farthing.lesson import HeldOut, Table
-from farthing.losses import TEMPERATURES, DistillationLoss
+from farthing.losses import TEMPERATURES, DistillationLoss, LogitLoss
 from farthing.selection import column_list, column_places, select_columns
 from farthing.streams import is_stream, read_table
 from farthing.tables import (
@@ -46,13 +52,15 @@ class _Lesson:
     counted: how many rows have weight.
     """
 
-    def __init__(self, pupil: Estimator, known, *, counted, alpha, temperature):
+    def __init__(self, pupil: Estimator, known, *, counted, alpha, temperature, match):
         self.pupil, self.known = pupil, known
         self.alpha = 1.0 if known is None else alpha
         self.temperature = temperature
         # Without the clip one certain answer of the teacher would weigh more than all others.
         self.margin = 0.5 / counted
         self.loss = None if temperature == 1 else DistillationLoss(self.alpha, temperature)
+        if match == "logits":
+            self.loss = LogitLoss(self.alpha)
         own = pupil._objective()
         self.objective = own if own.linear else own.imitation(self.alpha)
         # Without y there is no median to recalibrate by, only values to meet.
@@ -146,7 +154,7 @@ def _unfitted(student, hidden, random_state) -> Estimator:
 
 
 def _read_y(
-    pupil: Estimator, teacher, y, weight, n: int, temperature, answer=None
+    pupil: Estimator, teacher, y, weight, n: int, temperature, match, answer=None
 ) -> np.ndarray | None:
     """y as the pupil codes it, None without. A Classifier learns its classes, those of y, of
     the teacher, or 0, 1, ... as many as are in the answer, and with y how they count."""
@@ -164,6 +172,8 @@ def _read_y(
         raise FarthingError(
             f"temperature must be 1 for a Regressor, it softens probabilities, got {temperature!r}"
         )
+    elif match == "logits":
+        raise FarthingError("match must be 'probabilities' for a Regressor, got 'logits'")
     if y is None:
         return None
     known = pupil._coded(y, n, "y")
@@ -206,6 +216,8 @@ def distill(
     temperature=1.0,
     alpha=0.7,
     augment="auto",
+    sampler="munge",
+    match="probabilities",
     sample_weight=None,
     groups=None,
     validation=None,
@@ -242,8 +254,15 @@ def distill(
     alpha : float in [0, 1]
         Weight of the loss to the teacher; 1 - alpha goes to y.
     augment : "auto" or int
-        Copies of the rows, mixed among neighbours (MUNGE), that only the teacher labels;
-        "auto": 3 where the teacher can be asked.
+        Copies of the rows, changed by the `sampler`, that only the teacher labels; "auto": 3
+        where the teacher can be asked.
+    sampler : "munge", "mixup" or "marginal"
+        How: values swapped and blurred among neighbours (MUNGE, Bucila et al. 2006), rows mixed
+        with any others (Zhang et al. 2018), or values of any other rows.
+    match : "probabilities" or "logits"
+        Whether the loss to the teacher is the cross-entropy to its probabilities or half the
+        squared difference to their logits (Ba & Caruana 2014, "Do deep nets really need to be
+        deep?"); only for a Classifier and at temperature 1.
     sample_weight, groups, validation : as in `Classifier.fit`
     random_state : int or None
 
@@ -261,6 +280,10 @@ def distill(
     """
     check_fraction(alpha=alpha)
     check_number(TEMPERATURES, temperature=temperature)
+    check_choice(tuple(SAMPLERS), sampler=sampler)
+    check_choice(("probabilities", "logits"), match=match)
+    if match == "logits" and temperature != 1:
+        raise FarthingError(f"temperature must be 1 with match='logits', got {temperature!r}")
     columns = column_list(columns)
     pupil = _unfitted(student, hidden, random_state)
     if is_stream(X):  # which can be read once, and the teacher reads it too
@@ -279,7 +302,7 @@ def distill(
         y is not None and (student is not None or two_labels)
     )
     if decided:
-        known = _read_y(pupil, teacher, y, weight, n, temperature)
+        known = _read_y(pupil, teacher, y, weight, n, temperature, match)
         seen, given = _read_validation(pupil, validation, columns, table)
     candidates = _candidates(pupil, teacher, X, columns, table)
     if askable:
@@ -287,11 +310,13 @@ def distill(
     if not decided:
         if student is None and answer.ndim == 1 and not two_labels:
             pupil = _unfitted(Regressor(), hidden, random_state)
-        known = _read_y(pupil, teacher, y, weight, n, temperature, answer)
+        known = _read_y(pupil, teacher, y, weight, n, temperature, match, answer)
         seen, given = _read_validation(pupil, validation, columns, table)
     seed = draw_seed(pupil.random_state)
     counted = n if weight is None else np.count_nonzero(weight)
-    lesson = _Lesson(pupil, known, counted=counted, alpha=alpha, temperature=temperature)
+    lesson = _Lesson(
+        pupil, known, counted=counted, alpha=alpha, temperature=temperature, match=match
+    )
     soft = lesson.soft(answer)
     if isinstance(pupil, Classifier):
         if known is None:
@@ -315,10 +340,11 @@ def distill(
     targets = [lesson.target(soft[fit], at(known, fit))]
     rng = np.random.default_rng(seed)
     base = take_rows(X, fit) if copies else X
-    mixed = munge(
+    mixed = sampled(
         base,
         matrix[fit],
         copies=copies,
+        sampler=sampler,
         categorical=table.categories,
         swapped=column_places(X, columns, table.categories),
         rng=rng,
