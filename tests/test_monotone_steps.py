@@ -60,6 +60,8 @@ CASES = {
         {"temperature": 3.0, "hidden": (5,), "augment": 0},
         {"augment": 1, "sampler": "mixup", "match": "logits"},
         {"augment": 1, "sampler": "marginal"},
+        {"augment": 0, "teacher_labels": "out-of-fold"},
+        {"augment": 0, "teacher_labels": "out-of-fold", "refit": credit.teach},
     ],
 }
 # Neurons without weights leave constants that integers may not hold; bins add weights up.

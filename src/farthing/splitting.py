@@ -7,7 +7,7 @@ import numpy as np
 from farthing._validate import FarthingError
 from farthing.tables import as_groups
 
-__all__ = ["SEARCH_MIN_ROWS", "draw_seed", "split_search"]
+__all__ = ["SEARCH_MIN_ROWS", "draw_seed", "folds", "split_search"]
 
 SEARCH_SHARE = 0.1
 # Below this many rows a tenth is too few to choose anything by.
@@ -80,3 +80,35 @@ def split_search(
                 lacking = lacking - counts
                 chosen[rows] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def folds(n: int, count: int, strata=None, groups=None, seed: int = 0) -> np.ndarray:
+    """In which of `count` parts of about the same size each of n rows is, int (n,).
+
+    strata: (n,), each part has its share of each; groups: (n,), rows of one group stay together,
+    and then strata do not count.  Raises ValueError where there are fewer rows, or groups, than
+    parts.
+
+    >>> np.bincount(folds(10, 5, seed=1)).tolist()
+    [2, 2, 2, 2, 2]
+    """
+    group = as_groups(groups, n)
+    units = n if group is None else int(group.max()) + 1
+    if units < count:
+        what = "rows" if group is None else "groups"
+        raise FarthingError(f"{what}: got {units}, but {count} parts need {count} or more")
+    rng = np.random.Generator(np.random.PCG64(seed))
+    if group is not None:
+        sizes, filled = np.bincount(group), np.zeros(count)
+        place = np.empty(units, np.intp)
+        drawn = rng.permutation(units)
+        for unit in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+            place[unit] = np.argmin(filled)
+            filled[place[unit]] += sizes[unit]
+        return place[group]
+    codes = np.zeros(n, np.intp) if strata is None else np.unique(strata, return_inverse=True)[1]
+    # Stratum after stratum, in random order within each, dealt out in turn.
+    order = np.lexsort((rng.random(n), codes))
+    fold = np.empty(n, np.intp)
+    fold[order] = np.arange(n) % count
+    return fold

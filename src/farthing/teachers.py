@@ -19,7 +19,11 @@ __all__ = [
     "is_teacher",
     "named_classes",
     "warn_of_inversion",
+    "warn_of_memory",
 ]
+
+# A teacher whose log-loss on its own rows is under this part of that on others knows them by heart.
+MEMORISED = 0.7
 
 
 def is_teacher(teacher) -> bool:
@@ -143,3 +147,25 @@ def warn_of_inversion(classes: list, known: np.ndarray, soft: np.ndarray, weight
                 f"check that its probabilities are those of {whose}",
                 stacklevel=3,
             )
+
+
+def warn_of_memory(own: tuple, others: tuple) -> None:
+    """Warns where the teacher is much surer of the rows that it was asked about than of others.
+
+    own, others: y as coded, the teacher's probabilities, weights or None.
+    """
+    losses = [_log_loss(*part) for part in (own, others)]
+    if losses[0] < MEMORISED * losses[1]:
+        warnings.warn(
+            f"the teacher has memorised rows of X: its log-loss there is {losses[0]:.3f}, on "
+            f"validation {losses[1]:.3f}; teacher_labels='out-of-fold' asks teachers that have not "
+            "seen them",
+            stacklevel=3,
+        )
+
+
+def _log_loss(known: np.ndarray, soft: np.ndarray, weight) -> float:
+    if soft.ndim == 1:
+        known, soft = np.stack([1 - known, known], axis=1), np.stack([1 - soft, soft], axis=1)
+    # Probabilities are clipped before they get here.
+    return float(np.average(-(known * np.log(soft)).sum(axis=1), weights=weight))

@@ -15,6 +15,7 @@ from farthing._validate import (
 )
 from farthing.augmentation import SAMPLERS, sampled
 from farthing.base import Estimator
+from farthing.distillation.out_of_fold import FoldTeachers, unfitted
 from farthing.estimators import Classifier, Regressor
 from farthing.lesson import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss, LogitLoss
@@ -37,6 +38,7 @@ from farthing.teachers import (
     is_teacher,
     named_classes,
     warn_of_inversion,
+    warn_of_memory,
 )
 from farthing.thresholds import teacher_thresholds
 from farthing.training import draw_seed
@@ -205,6 +207,19 @@ def _copies(augment, askable: bool) -> int:
     return int(augment)
 
 
+def _check_refit(teacher, y, teacher_labels: str, refit) -> None:
+    if teacher_labels == "given":
+        if refit is not None:
+            raise FarthingError("refit must be None with teacher_labels='given', got a function")
+        return
+    if y is None:
+        raise FarthingError("y must be given with teacher_labels='out-of-fold', got None")
+    if refit is None:
+        unfitted(teacher)
+    elif not callable(refit):
+        raise TypeError(f"refit must be a function or None, got {type(refit).__name__}")
+
+
 def distill(
     teacher,
     X,
@@ -213,6 +228,8 @@ def distill(
     student=None,
     hidden=None,
     columns=None,
+    teacher_labels="given",
+    refit=None,
     temperature=1.0,
     alpha=0.7,
     augment="auto",
@@ -229,7 +246,7 @@ def distill(
     ----------
     teacher : anything with ``predict_proba`` or ``predict``, a callable, a list of them
         (their mean counts), or an array of predictions
-        It is asked as it is, never refitted, on X in your own container. Predictions of
+        It is asked as it is on X in your own container, and never changed. Predictions of
         shape (n, classes) are probabilities in the order of the sorted labels, which add up
         to 1 within a hundredth; shape (n,) is P(positive) for a Classifier student of two
         classes, else values. A teacher's
@@ -249,6 +266,14 @@ def distill(
         Short for the student's hidden layers.
     columns : list or None
         Names or 0-based indices of what the student sees of X.
+    teacher_labels : "given" or "out-of-fold"
+        Whether the teacher is asked as it is, or five like it, each fitted without a fifth of the
+        rows (whole groups, y's shares), label the rows that they have not seen. A teacher that has
+        memorised its rows teaches its memory; out-of-fold labels are what it says of others. They
+        need y, and a teacher with ``get_params`` and ``fit``, whose clones keep the number of
+        rounds that it stopped at, or `refit`. The rows of `validation` are labelled by the teacher.
+    refit : callable or None
+        Gives a fitted teacher from X and y, and sample_weight where there are weights.
     temperature : float in [0.05, 100]
         Softens both predictions by dividing logits; the loss is scaled by its square.
     alpha : float in [0, 1]
@@ -268,8 +293,9 @@ def distill(
 
     Probabilities are clipped to [1/(2n), 1 - 1/(2n)]; rows of weight 0 count as absent.
     Raises ValueError for a teacher that returns NaN, other classes than y or a wrong number
-    of rows, TypeError for one that cannot be asked, before any training. Warns where the
-    teacher ranks y, or one of several classes, worse than chance.
+    of rows, TypeError for one that cannot be asked, or refitted where that is needed, before any
+    training. Warns where the teacher ranks y, or one of several classes, worse than chance, and
+    where it has memorised its rows: its log-loss on X is under 0.7 of that on `validation`.
 
     >>> import numpy as np, farthing
     >>> X = np.random.default_rng(0).normal(size=(500, 3))
@@ -282,6 +308,8 @@ def distill(
     check_number(TEMPERATURES, temperature=temperature)
     check_choice(tuple(SAMPLERS), sampler=sampler)
     check_choice(("probabilities", "logits"), match=match)
+    check_choice(("given", "out-of-fold"), teacher_labels=teacher_labels)
+    _check_refit(teacher, y, teacher_labels, refit)
     if match == "logits" and temperature != 1:
         raise FarthingError(f"temperature must be 1 with match='logits', got {temperature!r}")
     columns = column_list(columns)
@@ -323,10 +351,27 @@ def distill(
             pupil._set_class_weight(soft, weight)
         else:
             warn_of_inversion(pupil.classes_.tolist(), known, soft, weight)
+    labels = None if y is None else np.asarray(y)
     if counted < n:  # rows of weight 0 count as absent
         rows = np.flatnonzero(weight)
         X, matrix, soft = take_rows(X, rows), matrix[rows], soft[rows]
         known, weight, groups = at(known, rows), weight[rows], at(groups, rows)
+        labels = at(labels, rows)
+    by_fold = None
+    if teacher_labels == "out-of-fold":
+        classes = pupil.classes_.tolist() if isinstance(pupil, Classifier) else None
+        by_fold = FoldTeachers(
+            teacher,
+            X,
+            labels,
+            weight=weight,
+            strata=None if known is None else pupil._strata(known),
+            groups=groups,
+            classes=classes,
+            seed=seed,
+            refit=refit,
+        )
+        soft = lesson.soft(by_fold.ask(X, np.arange(counted)))
     if given is None:
         fit, search = pupil._split(counted, known, groups, weight, seed)
         held_out = lesson.held_out(
@@ -335,6 +380,8 @@ def distill(
     else:
         fit = np.arange(counted)
         said = lesson.soft(ask(teacher, seen)) if askable else given.known
+        if isinstance(pupil, Classifier) and known is not None and askable and by_fold is None:
+            warn_of_memory((known, soft, weight), (given.known, said, given.weight))
         held_out = lesson.held_out(given.rows, said, given.known, given.weight)
     rows = [matrix[fit]]
     targets = [lesson.target(soft[fit], at(known, fit))]
@@ -352,7 +399,8 @@ def distill(
     for copied in mixed:
         own = select_columns(copied, columns)
         rows.append(as_matrix(own, categories=table.categories)[0])
-        targets.append(lesson.target(lesson.soft(ask(teacher, copied)), None))
+        answer = ask(teacher, copied) if by_fold is None else by_fold.ask(copied, fit)
+        targets.append(lesson.target(lesson.soft(answer), None))
     return pupil._fit_rows(
         np.concatenate(rows),
         np.concatenate(targets),

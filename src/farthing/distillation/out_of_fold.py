@@ -1,0 +1,117 @@
+"""Out-of-fold labels: each row is labelled by a teacher that has not seen it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+
+from farthing._validate import FarthingError
+from farthing.splitting import folds
+from farthing.tables import at, take_rows
+from farthing.teachers import ask, check_classes, named_classes
+
+__all__ = ["FoldTeachers", "unfitted"]
+
+FOLDS = 5
+# What libraries call the number of rounds, and what ends them early.
+_COUNTS = ("n_estimators", "iterations", "max_iter")
+_STOPS = ("early_stopping_rounds", "early_stopping_round", "n_iter_no_change")
+
+
+def _rounds(teacher) -> int | None:
+    """How many rounds a teacher that stopped early has kept; None where it did not stop."""
+    if getattr(teacher, "tree_count_", None):  # CatBoost
+        return int(teacher.tree_count_)
+    if getattr(teacher, "best_iteration_", None):  # LightGBM
+        return int(teacher.best_iteration_)
+    try:
+        best = teacher.best_iteration  # XGBoost, from 0 on
+    except AttributeError:
+        best = None
+    if best is not None:
+        return int(best) + 1
+    stopped = getattr(teacher, "do_early_stopping_", False)  # HistGradientBoosting
+    return int(teacher.n_iter_) if stopped else None
+
+
+def unfitted(teacher):
+    """A teacher like this one with nothing learnt, but with as many rounds as it stopped at.
+
+    Raises TypeError for a teacher without ``get_params`` and ``fit``.
+    """
+    if isinstance(teacher, (list, tuple)):
+        return [unfitted(member) for member in teacher]
+    if not (hasattr(teacher, "get_params") and hasattr(teacher, "fit")):
+        raise TypeError(
+            "teacher must have fit and get_params for teacher_labels='out-of-fold', or refit must "
+            f"be given, got {type(teacher).__name__}"
+        )
+    parameters = copy.deepcopy(teacher.get_params(deep=False))
+    rounds = _rounds(teacher)
+    count = next((name for name in _COUNTS if name in parameters), None)
+    if rounds is not None and count is not None:
+        parameters[count] = rounds
+        for name in _STOPS:
+            if name in parameters and name != "n_iter_no_change":
+                parameters[name] = None
+        if "early_stopping" in parameters:
+            parameters["early_stopping"] = False
+    return type(teacher)(**parameters)
+
+
+def _fitted(teacher, X, y, weight):
+    if isinstance(teacher, list):
+        return [_fitted(member, X, y, weight) for member in teacher]
+    return teacher.fit(X, y) if weight is None else teacher.fit(X, y, sample_weight=weight)
+
+
+class FoldTeachers:
+    """Teachers fitted on all but a fifth of the rows each, in whole groups and stratified.
+
+    X, y, weight: as the user gave them; strata: int (n,) or None; groups: (n,) or None; classes:
+    the student's, or None; refit: a function of X, y and, with weights, sample_weight that gives a
+    fitted teacher, None to fit clones of `teacher`, which keep the rounds that it stopped at.
+    """
+
+    def __init__(
+        self,
+        teacher,
+        X,
+        y: np.ndarray,
+        *,
+        weight: np.ndarray | None,
+        strata: np.ndarray | None,
+        groups: np.ndarray | None,
+        classes: list | None,
+        seed: int,
+        refit: Callable | None,
+    ):
+        self._fold = folds(len(y), FOLDS, strata, groups, seed)
+        self._members = []
+        for fold in range(FOLDS):
+            rows = np.flatnonzero(self._fold != fold)
+            given = (take_rows(X, rows), y[rows], at(weight, rows))
+            if refit is None:
+                member = _fitted(unfitted(teacher), *given)
+            else:
+                member = refit(*given) if weight is not None else refit(*given[:2])
+            if member is None:
+                raise FarthingError("refit must give a fitted teacher, got None")
+            if classes is not None:
+                check_classes(named_classes(member), classes)
+            self._members.append(member)
+
+    def ask(self, X, rows: np.ndarray) -> np.ndarray:
+        """Predictions for a table whose rows are, or come from, those rows of the first one."""
+        fold, answers = self._fold[rows], None
+        for i, member in enumerate(self._members):
+            own = np.flatnonzero(fold == i)
+            if not len(own):
+                continue
+            answer = ask(member, take_rows(X, own))
+            if answers is None:
+                answers = np.empty((len(rows), *answer.shape[1:]))
+            answers[own] = answer
+        return answers
