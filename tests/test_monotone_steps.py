@@ -61,6 +61,9 @@ CASES = {
         {"augment": 1, "sampler": "mixup", "match": "logits"},
         {"augment": 1, "sampler": "marginal"},
         {"augment": 0, "teacher_labels": "out-of-fold"},
+        {"augment": 0, "representation": "dense1", "code_size": 3},
+        {"augment": 0, "representation": "dense0", "transfer": "hint"}
+        | {"representation_weight": 0.5},
         {"augment": 0, "teacher_labels": "out-of-fold", "refit": credit.teach},
     ],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -251,6 +252,7 @@ class Learner(Estimator):
         encode_first: int | None = None,
         candidates: dict | None = None,
         strata=None,
+        tie=None,
     ) -> Learner:
         """Fits `model_` to float32 rows, stopping and recalibrating on `held_out`.
 
@@ -258,7 +260,8 @@ class Learner(Estimator):
         estimator's own, which recalibrate in any case unless `held_out` brings others; loss:
         in place of the objective's; encode_first: only so many of the rows choose the
         encoder's edges; candidates: for edges, by feature, in place of the rows; strata:
-        what every minibatch has its share of, (rows,) or None.
+        what every minibatch has its share of, (rows,) or None; tie: what the network is tied
+        to while it is trained.
         """
         own = self._objective()
         objective = objective or own
@@ -274,7 +277,8 @@ class Learner(Estimator):
             encode_first=encode_first,
             candidates=candidates,
             strata=strata,
-            solved=loss is None and self._solves(rows.shape[1]),
+            solved=loss is None and tie is None and self._solves(rows.shape[1]),
+            tie=tie,
         )
         warm = self._warm_model(table, objective, rows.shape[1])
         model, history = self._learn(lesson, held_out, warm)
@@ -358,24 +362,31 @@ class Learner(Estimator):
             if held_out is not None and len(held_out.rows):
                 watched, counts = self._class_weighted(held_out.target, held_out.weight)
                 validation = (held_out.rows, scaled(watched), counts)
-            history = train(
-                model,
-                rows,
-                scaled(target),
-                loss=lesson.loss or objective.loss,
-                sample_weight=weight,
-                validation=validation,
-                max_epochs=self.max_epochs,
-                batch_size=self.batch_size,
-                strata=lesson.strata,
-                learning_rate=self.learning_rate,
-                penalty=self._penalty() or None,
-                dropout=self.dropout,
-                patience=self.patience,
-                seed=lesson.seed,
-                progress=self._progress(epochs),
-                **recipe,
-            )
+            target, loss = scaled(target), lesson.loss or objective.loss
+            with ExitStack() as tied:
+                if lesson.tie is not None:
+                    loss = tied.enter_context(lesson.tie.tied(model, loss))
+                    target = lesson.tie.targets(target)
+                    if validation is not None:
+                        validation = (held_out.rows, lesson.tie.watched(validation[1]), counts)
+                history = train(
+                    model,
+                    rows,
+                    target,
+                    loss=loss,
+                    sample_weight=weight,
+                    validation=validation,
+                    max_epochs=self.max_epochs,
+                    batch_size=self.batch_size,
+                    strata=lesson.strata,
+                    learning_rate=self.learning_rate,
+                    penalty=self._penalty() or None,
+                    dropout=self.dropout,
+                    patience=self.patience,
+                    seed=lesson.seed,
+                    progress=self._progress(epochs),
+                    **recipe,
+                )
         _settle(model)
         self._shift_prior(model, -1)
         return model, history

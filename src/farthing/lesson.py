@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from farthing.losses import Loss
+from farthing.model import Model
 from farthing.targets import Objective
 
-__all__ = ["HeldOut", "Lesson", "Table"]
+__all__ = ["HeldOut", "Lesson", "Table", "Tie"]
 
 
 class Table(NamedTuple):
@@ -20,6 +23,19 @@ class Table(NamedTuple):
     rows: np.ndarray
     names: tuple[str, ...] | None
     categories: dict[int, list]
+
+
+class Tie(Protocol):
+    """Outputs that a network has beside its own while it is trained, and what they are to meet."""
+
+    def targets(self, target: np.ndarray) -> np.ndarray:
+        """The target with the columns of the tie, of the rows that are learnt from."""
+
+    def watched(self, target: np.ndarray) -> np.ndarray:
+        """The same of rows that are only watched."""
+
+    def tied(self, model: Model, own: Loss) -> AbstractContextManager[Loss]:
+        """The model with those outputs inside, and the loss to train it by."""
 
 
 class HeldOut(NamedTuple):
@@ -41,7 +57,8 @@ class Lesson:
 
     encode_first: how many of the rows, the first ones, choose the encoder's edges, None for
     all; candidates: what from, None for the rows; strata: of every row, or None; solved:
-    whether it is solved for rather than trained.
+    whether it is solved for rather than trained; tie: what the network is tied to while it is
+    trained, or None.
     """
 
     rows: np.ndarray
@@ -55,6 +72,7 @@ class Lesson:
     candidates: dict | None
     strata: np.ndarray | None
     solved: bool
+    tie: Tie | None = None
 
     def joined(self, other: HeldOut, strata: np.ndarray | None) -> Lesson:
         """With the rows of `other` before these."""

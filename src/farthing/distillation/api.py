@@ -16,6 +16,8 @@ from farthing._validate import (
 from farthing.augmentation import SAMPLERS, sampled
 from farthing.base import Estimator
 from farthing.distillation.out_of_fold import FoldTeachers, unfitted
+from farthing.distillation.representation import Represent, representation_of
+from farthing.distillation.transfer import Code, Hint, Tie
 from farthing.estimators import Classifier, Regressor
 from farthing.lesson import HeldOut, Table
 from farthing.losses import TEMPERATURES, DistillationLoss, LogitLoss
@@ -207,6 +209,29 @@ def _copies(augment, askable: bool) -> int:
     return int(augment)
 
 
+def _representation(pupil: Estimator, teacher, what, askable: bool, table: Table) -> Represent:
+    """What is read out of the teacher, once it is known that it and the student can do that."""
+    if not pupil.hidden:
+        raise FarthingError(
+            "representation must be None for a student without hidden layers, got "
+            f"{what!r} with hidden=()"
+        )
+    if pupil.refit:
+        raise FarthingError("representation must be None for a student with refit=True")
+    if not askable:
+        raise FarthingError(
+            "representation must be None for an array of predictions, which holds nothing else, "
+            f"got {what!r}"
+        )
+    return representation_of(teacher, what, table.names, table.rows.shape[1])
+
+
+def _tie(transfer: str, shown: np.ndarray, weight: float, seed: int, code_size: int) -> Tie:
+    if transfer == "hint":
+        return Hint(shown, weight, seed)
+    return Code(shown, weight, seed, code_size)
+
+
 def _check_refit(teacher, y, teacher_labels: str, refit) -> None:
     if teacher_labels == "given":
         if refit is not None:
@@ -235,6 +260,10 @@ def distill(
     augment="auto",
     sampler="munge",
     match="probabilities",
+    representation=None,
+    transfer="code",
+    code_size=16,
+    representation_weight=0.1,
     sample_weight=None,
     groups=None,
     validation=None,
@@ -288,6 +317,18 @@ def distill(
         Whether the loss to the teacher is the cross-entropy to its probabilities or half the
         squared difference to their logits (Ba & Caruana 2014, "Do deep nets really need to be
         deep?"); only for a Classifier and at temperature 1.
+    representation : None, str or callable
+        What of the teacher the student's last hidden layer is tied to as well: "leaves" or
+        "thresholds" of a teacher of trees, the name of a hidden layer of a farthing teacher as its
+        ``model_.summary()`` shows it, or a function of X that gives numbers (n, d).
+    transfer : "code" or "hint"
+        How. "code" is the article's encoder and decoder: an encoder compresses the representation
+        to `code_size` numbers, a decoder maps these to the student's layer, both trained with the
+        student so that they meet. "hint": the student's layer is to tell the representation by a
+        linear map (FitNets, Romero et al. 2015). Either is thrown away afterwards.
+    code_size : int
+    representation_weight : float above 0
+        Of the squared error of that, beside the student's loss.
     sample_weight, groups, validation : as in `Classifier.fit`
     random_state : int or None
 
@@ -310,6 +351,9 @@ def distill(
     check_choice(("probabilities", "logits"), match=match)
     check_choice(("given", "out-of-fold"), teacher_labels=teacher_labels)
     _check_refit(teacher, y, teacher_labels, refit)
+    check_choice(("code", "hint"), transfer=transfer)
+    check_integer(1, code_size=code_size)
+    check_number("(0, inf)", representation_weight=representation_weight)
     if match == "logits" and temperature != 1:
         raise FarthingError(f"temperature must be 1 with match='logits', got {temperature!r}")
     columns = column_list(columns)
@@ -333,6 +377,9 @@ def distill(
         known = _read_y(pupil, teacher, y, weight, n, temperature, match)
         seen, given = _read_validation(pupil, validation, columns, table)
     candidates = _candidates(pupil, teacher, X, columns, table)
+    represent = None
+    if representation is not None:
+        represent = _representation(pupil, teacher, representation, askable, table)
     if askable:
         answer = ask(teacher, X)
     if not decided:
@@ -396,9 +443,12 @@ def distill(
         swapped=column_places(X, columns, table.categories),
         rng=rng,
     )
+    shown = [] if represent is None else [represent(take_rows(X, fit), matrix[fit])]
     for copied in mixed:
         own = select_columns(copied, columns)
         rows.append(as_matrix(own, categories=table.categories)[0])
+        if represent is not None:
+            shown.append(represent(copied, rows[-1]))
         answer = ask(teacher, copied) if by_fold is None else by_fold.ask(copied, fit)
         targets.append(lesson.target(lesson.soft(answer), None))
     return pupil._fit_rows(
@@ -414,4 +464,7 @@ def distill(
         candidates=candidates,
         # As in fit; copies have no labels to be shared out by.
         strata=None if copies or known is None else pupil._label_strata(known[fit]),
+        tie=None
+        if represent is None
+        else _tie(transfer, np.concatenate(shown), representation_weight, seed, code_size),
     )
