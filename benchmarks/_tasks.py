@@ -15,6 +15,8 @@ from farthing.demo import data as credit_data
 from farthing.demo.teacher import train_teacher
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
+# About what an inner cross-validation chooses (benchmarks/german.py).
+GERMAN_TREES = 150
 # LeNet-300-100 (LeCun et al. 1998), 20 epochs.
 LENET = {
     "hidden": (300, 100),
@@ -30,15 +32,20 @@ class Task:
     """Rows to learn from, rows that nothing else has seen, and how far a model gets on them.
 
     metric: of a fitted estimator, on the final rows, the higher the better: accuracy in percent or
-    AUC; teacher: anything that `farthing.distill` asks, or None; settings: of every step on it.
+    AUC; settings: of every step on it; teacher: anything that `farthing.distill` asks, or None;
+    scores: a teacher's for rows; asked: its metric; refit: a teacher like it, fitted on other rows.
     """
 
+    seed: int
     X: object
     y: np.ndarray
     metric: Callable[[object], float]
     build: Callable[[], object]
+    settings: dict
     teacher: object = None
-    settings: dict | None = None
+    scores: Callable[[object, object], np.ndarray] | None = None
+    asked: Callable[[object], float] | None = None
+    refit: Callable | None = None
 
 
 def _fashion_part(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +71,18 @@ def fashion(seed: int, rows: int | None = None, **training) -> list[Task]:
     def build():
         return farthing.Classifier(**LENET | training, random_state=seed).fit(X, y)
 
-    return [Task(X, y, accuracy, build, settings={"augment": 0})]
+    return [Task(seed, X, y, accuracy, build, {"augment": 0})]
+
+
+def _predicted(teacher, X) -> np.ndarray:
+    return teacher.predict(X)
+
+
+def _german_teacher(X, y, seed: int):
+    import lightgbm
+
+    parameters = {**german.LIGHTGBM, "seed": seed}
+    return lightgbm.train(parameters, lightgbm.Dataset(X, y), GERMAN_TREES)
 
 
 def _auc(final_X, final_y) -> Callable[[object], float]:
@@ -83,8 +101,18 @@ def credit(seed: int, rows: int | None = None, hidden=(64, 32), **training) -> l
         student = farthing.Classifier(hidden, random_state=seed, **training)
         return farthing.distill(teacher, X, y, student=student)
 
-    metric = _auc(table.X[parts.final], table.y[parts.final])
-    return [Task(X, y, metric, build, teacher, {})]
+    def refit(X, y):
+        import lightgbm
+
+        return lightgbm.train(teacher.params, lightgbm.Dataset(X, y), teacher.num_trees())
+
+    final_X, final_y = table.X[parts.final], table.y[parts.final]
+
+    def asked(model) -> float:
+        return farthing.metrics.auc(final_y, model.predict(final_X))
+
+    metric = _auc(final_X, final_y)
+    return [Task(seed, X, y, metric, build, {}, teacher, _predicted, asked, refit)]
 
 
 def german_folds(seed: int, rows: int | None = None, hidden=(32, 16), **training) -> list[Task]:
@@ -102,7 +130,14 @@ def german_folds(seed: int, rows: int | None = None, hidden=(32, 16), **training
                 hidden, categorical_features="from_dtype", random_state=seed, **training
             ).fit(own, own_y)
 
-        tasks.append(Task(own, own_y, _auc(X.iloc[left], y[left]), build, settings={}))
+        def refit(X, y):
+            return _german_teacher(X, y, seed)
+
+        def asked(model, left=left):
+            return farthing.metrics.auc(y[left], model.predict(X.iloc[left]))
+
+        metric, teacher = _auc(X.iloc[left], y[left]), refit(own, own_y)
+        tasks.append(Task(seed, own, own_y, metric, build, {}, teacher, _predicted, asked, refit))
     return tasks
 
 

@@ -9,8 +9,9 @@ fitted directly, by AUC on rows that nothing else has seen (German: the mean of 
 variant starts from the same float model of its seed; a difference to another variant is the mean
 over the seeds of the paired differences, with its standard error.
 
-Sections: acceptance (sizes and accuracies of LeNet-300-100), students (of credit and German credit
-against LightGBM), pruning (every score).
+Sections: acceptance (sizes and accuracies of LeNet-300-100), pruning (every score, at once and
+gradually), students (of credit and German credit, against LightGBM), quantization (every solver,
+range, scheme and training at 8 and 4 bits), distillation (every kind).
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from concurrent.futures import ProcessPoolExecutor
 import _common
 import _quality
 import numpy as np
+from _quality_steps import MORE
 from _tasks import TASKS
 
-SECTIONS = _quality.SECTIONS
+SECTIONS = _quality.SECTIONS | MORE
 
 
 def one(section: str, data: str, seed: int, rows: int | None, training: dict) -> dict:
