@@ -13,6 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+import farthing
 from farthing.demo import data as credit
 
 
@@ -60,6 +61,13 @@ def show(found, report: Callable[..., str], options: argparse.Namespace):
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def file_bytes(model) -> int:
+    """Size of the saved file without training counts and metadata."""
+    plain = farthing.Classifier.__new__(farthing.Classifier)
+    vars(plain).update(vars(model), training_=None)
+    return len(plain._bytes())
 
 
 def mean_and_error(values) -> tuple[float, float]:

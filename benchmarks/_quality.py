@@ -9,7 +9,6 @@ import _common
 import numpy as np
 from _measure import table
 from _tasks import Task
-from credit import file_bytes
 
 import farthing
 from farthing import container
@@ -77,7 +76,7 @@ GRADUAL = {
 
 def plain_bytes(model) -> int:
     """Size of the file if its coded weights were stored as they are."""
-    size = file_bytes(model)
+    size = _common.file_bytes(model)
     tensors = container.loads(model._bytes())
     for layer in model.model_.layers:
         values, bits = layer.quantized.values, layer.quantized.bits
@@ -88,10 +87,10 @@ def plain_bytes(model) -> int:
 
 def run_acceptance(task: Task, _data: str, training: dict) -> Iterator[tuple[str, Figures]]:
     base = task.build()
-    size = file_bytes(base)
+    size = _common.file_bytes(base)
 
     def figures(model) -> Figures:
-        own = file_bytes(model)
+        own = _common.file_bytes(model)
         return {"value": task.metric(model), "bytes": own, "smaller": size / own}
 
     def quantized(model, bits: int):

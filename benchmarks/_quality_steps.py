@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import _common
 import numpy as np
 from _measure import table
 from _quality import Figures, Section, Seeds, differences, head, shown, verdict
 from _tasks import Task
-from credit import file_bytes
 
 import farthing
 from farthing.demo import run
@@ -165,7 +165,7 @@ def run_students(task: Task, data: str, training: dict) -> Iterator[tuple[str, F
         student = farthing.distill(task.teacher, task.X, task.y, student=student)
         for kind, model in run.compress_variants(student, task.X, task.y, **training).items():
             name = f"{'-'.join(map(str, hidden))} {kind}"
-            yield name, {"value": task.metric(model), "bytes": file_bytes(model)}
+            yield name, {"value": task.metric(model), "bytes": _common.file_bytes(model)}
 
 
 def report_students(data: str, seeds: Seeds) -> str:

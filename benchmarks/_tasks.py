@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import german
+import _german
 import numpy as np
 
 import farthing
@@ -81,7 +81,7 @@ def _predicted(teacher, X) -> np.ndarray:
 def _german_teacher(X, y, seed: int):
     import lightgbm
 
-    parameters = {**german.LIGHTGBM, "seed": seed}
+    parameters = {**_german.LIGHTGBM, "seed": seed}
     return lightgbm.train(parameters, lightgbm.Dataset(X, y), GERMAN_TREES)
 
 
@@ -119,9 +119,9 @@ def german_folds(seed: int, rows: int | None = None, hidden=(32, 16), **training
     """German credit, categories and all: five folds, fitted directly."""
     from sklearn.model_selection import StratifiedKFold
 
-    X, y = german.load(german.DATA)
+    X, y = _german.load(_german.DATA)
     tasks = []
-    folds = StratifiedKFold(german.FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedKFold(_german.FOLDS, shuffle=True, random_state=seed)
     for fit, left in folds.split(X, y):
         own, own_y = X.iloc[fit], y[fit]
 

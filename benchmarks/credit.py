@@ -28,13 +28,6 @@ SLOPE = (0.95, 1.05)
 SIZES = {"int4": 5.5, "int4, 80% pruned": 10.0}
 
 
-def file_bytes(model) -> int:
-    """Size of the saved file without training counts and metadata."""
-    plain = farthing.Classifier.__new__(farthing.Classifier)
-    vars(plain).update(vars(model), training_=None)
-    return len(plain._bytes())
-
-
 def one_seed(table: data.Table, seed: int, **training) -> dict:
     """Figures of one split: {(student, kind): {difference, slope, bytes}}."""
     parts = data.split(table.y, seed)
@@ -52,7 +45,7 @@ def one_seed(table: data.Table, seed: int, **training) -> dict:
             figures[label, kind] = {
                 "difference": farthing.metrics.auc(final_y, score) - reference,
                 "slope": farthing.metrics.calibration(final_y, score).slope,
-                "bytes": file_bytes(model),
+                "bytes": _common.file_bytes(model),
             }
     _common.say(f"seed {seed}: teacher {reference:.4f}, {teacher.num_trees()} trees")
     return figures
