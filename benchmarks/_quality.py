@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import _common
 import numpy as np
 from _measure import table
-from _tasks import Task
+from _tasks import LENET, Task
 
 import farthing
 from farthing import container
@@ -98,6 +98,9 @@ def run_acceptance(task: Task, _data: str, training: dict) -> Iterator[tuple[str
         return farthing.quantize(model, task.X, task.y, weight_bits=bits, **options)
 
     yield "float", figures(base)
+    # As long as the pruned ones are trained in all, to know what that alone gives.
+    longer = LENET["max_epochs"] + GRADUAL["epochs"] + QAT["epochs"]
+    yield "float, trained as long", figures(task.build(max_epochs=longer))
     yield "int8", figures(quantized(base, 8))
     int4 = quantized(base, 4)
     yield "int4", figures(int4)

@@ -40,7 +40,7 @@ class Task:
     X: object
     y: np.ndarray
     metric: Callable[[object], float]
-    build: Callable[[], object]
+    build: Callable[..., object]
     settings: dict
     teacher: object = None
     scores: Callable[[object, object], np.ndarray] | None = None
@@ -68,8 +68,8 @@ def fashion(seed: int, rows: int | None = None, **training) -> list[Task]:
     def accuracy(model) -> float:
         return 100 * float((model.predict(final_X) == final_y).mean())
 
-    def build():
-        return farthing.Classifier(**LENET | training, random_state=seed).fit(X, y)
+    def build(**more):
+        return farthing.Classifier(**LENET | more | training, random_state=seed).fit(X, y)
 
     return [Task(seed, X, y, accuracy, build, {"augment": 0})]
 
