@@ -127,6 +127,19 @@ def test_zeros_stay_through_every_later_step():
         "int4": farthing.quantize(first, X, weight_bits=4, group_size=32),
         "qat": farthing.quantize(first, X, y, weight_bits=4, training="qat", epochs=2),
     }
+    for method in ("random", "wanda", "taylor", "fisher", "obs"):
+        later[method] = farthing.prune(first, X, y, sparsity=0.7, method=method)
+    for method in ("gptq", "adaround"):
+        later[method] = farthing.quantize(
+            first, X, weight_bits=4, method=method, bias_correction=True, equalize=True
+        )
+    for training in ("lsq", "integer"):
+        later[training] = farthing.quantize(first, X, y, weight_bits=4, training=training, epochs=2)
+    for rounding in ("floor", "stochastic"):
+        later[f"affine {rounding}"] = farthing.quantize(
+            first, X, weight_bits=4, scheme="affine", rounding=rounding
+        )
+    later["iterative"] = farthing.prune(first, X, y, sparsity=0.7, schedule="iterative", epochs=2)
     later["requantized"] = farthing.quantize(later["int4"], X, weight_bits=8)
     later["pruned integers"] = farthing.prune(later["int8"], sparsity=0.8)
     for name, model in later.items():
