@@ -43,8 +43,12 @@ def percentile(values: np.ndarray, amax: int, *, low: float | None = None, throu
 def entropy(values: np.ndarray, amax: int, *, low: float | None = None, through=None) -> Grid:
     """The upper end whose grid changes the distribution of the values least, by the
     Kullback-Leibler divergence of histograms of `BINS` bins (Migacz 2017, "8-bit inference with
-    TensorRT"). The lower end is the least value where it is not given."""
+    TensorRT"). The lower end is the least value where it is not given; values there, such as what a
+    rectifier has cut off, are exact whatever the grid and do not count."""
     whole = minmax(values, amax, low=low)
+    values = values[values > whole.offset]
+    if not len(values):
+        return whole
     steps = amax + 1
     top = whole.offset + whole.scale * amax
     counts = np.histogram(values, BINS, (whole.offset, max(top, whole.offset + 1e-30)))[0]
