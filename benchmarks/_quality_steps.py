@@ -23,8 +23,6 @@ WAYS: dict[str, tuple[dict, str | None]] = {
     "AdaRound": ({"method": "adaround"}, "to nearest"),
     "bias correction": ({"bias_correction": True}, "to nearest"),
     "AdaRound, bias correction": ({"method": "adaround", "bias_correction": True}, "AdaRound"),
-    "equalised": ({"equalize": True}, "to nearest"),
-    "GPTQ, equalised": ({"method": "gptq", "equalize": True}, "GPTQ"),
     "ranges: all values": ({"calibration": "minmax"}, None),
     "ranges: percentile": ({"calibration": "percentile"}, "ranges: all values"),
     "ranges: entropy": ({"calibration": "entropy"}, "ranges: all values"),

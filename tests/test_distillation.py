@@ -358,3 +358,20 @@ def test_what_matching_cannot_be_is_refused():
         farthing.distill(
             lambda r: r[:, 0], X, X[:, 0], student=farthing.Regressor(), match="logits"
         )
+
+
+def test_logits_bear_strong_class_weights():
+    """They move a probability that is nearly 1 to 1 in float32."""
+    X = np.random.default_rng(0).normal(size=(6000, 4))
+    y = X[:, 0] > 1.5
+    student = farthing.Classifier(
+        (8,), max_epochs=12, random_state=0, class_weight={False: 1, True: 1000}
+    )
+    small = farthing.distill(
+        lambda rows: 1 / (1 + np.exp(-20 * (rows[:, 0] - 1.5))),
+        X,
+        y,
+        match="logits",
+        student=student,
+    )
+    assert farthing.metrics.auc(y, small.predict_proba(X)[:, 1]) > 0.9

@@ -151,6 +151,39 @@ def test_clones_keep_the_rounds_that_a_teacher_stopped_at(kind):
     assert again.get_params()["n_estimators"] == 7
 
 
+def test_other_names_of_rounds_do_not_bring_them_back():
+    X, y = rows(2000)
+    model = lightgbm.LGBMClassifier(
+        num_iterations=200, early_stopping_round=5, n_jobs=1, verbose=-1
+    )
+    model.fit(X[:1500], y[:1500], eval_set=[(X[1500:], y[1500:])])
+    assert 1 < model.best_iteration_ < 200
+    clone = unfitted(model).fit(X, y)
+    assert clone.booster_.num_trees() == model.best_iteration_
+
+
+class CatBoostClassifier:
+    """As CatBoost's: it has kept fewer trees, and names only the parameters that were set."""
+
+    tree_count_ = 12
+
+    def __init__(self, **parameters):
+        self.parameters = parameters
+
+    def get_params(self, deep=True):
+        return dict(self.parameters)
+
+    def fit(self, X, y):
+        return self
+
+
+def test_parameters_that_were_never_set_are_set():
+    assert unfitted(CatBoostClassifier(depth=3, od_wait=5)).parameters == {
+        "depth": 3,
+        "iterations": 12,
+    }
+
+
 def test_refit_may_be_a_function_with_weights():
     X, y = rows()
     weight, calls = np.linspace(0, 2, len(y)), []
@@ -198,7 +231,8 @@ def test_several_teachers_frames_and_values():
         ({"y": None}, ValueError, "y must be given with teacher_labels='out-of-fold', got None"),
         ({"teacher": lambda X: X[:, 0]}, TypeError, "teacher must have fit and get_params .* func"),
         ({"teacher": np.zeros(600)}, TypeError, "teacher must have fit and get_params .* ndarray"),
-        ({"refit": lambda X, y: None}, ValueError, "refit must give a fitted teacher, got None"),
+        ({"refit": lambda X, y: 1}, ValueError, "refit must give a fitted teacher, got int"),
+        ({"refit": lambda X, y: None}, ValueError, "refit must give a fitted teacher, got NoneT"),
     ],
     ids=str,
 )

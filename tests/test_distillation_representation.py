@@ -254,6 +254,7 @@ def test_other_students_copies_and_columns(data, teacher):
         ({"representation": "dense0", "hidden": ()}, ValueError, "without hidden layers"),
         ({"representation": lambda X: X[:, 0]}, ValueError, "representation must be finite num"),
         ({"representation": lambda X: X[:5]}, ValueError, "one row for each of 2700, got shape"),
+        ({"representation": lambda X: X[:, :0]}, ValueError, "representation must be finite num"),
         ({"transfer": "copy"}, ValueError, "transfer must be one of 'code', 'hint', got 'copy'"),
         ({"code_size": 0}, ValueError, "code_size must be an integer >= 1, got 0"),
         ({"representation_weight": 0}, ValueError, "representation_weight must be a number in"),

@@ -47,7 +47,7 @@ CASES = {
         {"training": "qat", "weight_bits": 8, **QUICK},
         {"weight_bits": 4, "method": "gptq", "calibration": "minmax"},
         {"weight_bits": 4, "method": "adaround", "calibration": "percentile"},
-        {"equalize": True, "bias_correction": True, "calibration": "entropy"},
+        {"bias_correction": True, "calibration": "entropy"},
         {"training": "lsq", "weight_bits": 4, "learning_rate": 0.01, **QUICK},
         {"training": "integer", "weight_bits": 4, "learning_rate": 0.01, **QUICK},
         {"training": "integer", "rounding": "nearest", **QUICK},

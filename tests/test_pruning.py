@@ -131,7 +131,7 @@ def test_zeros_stay_through_every_later_step():
         later[method] = farthing.prune(first, X, y, sparsity=0.7, method=method)
     for method in ("gptq", "adaround"):
         later[method] = farthing.quantize(
-            first, X, weight_bits=4, method=method, bias_correction=True, equalize=True
+            first, X, weight_bits=4, method=method, bias_correction=True
         )
     for training in ("lsq", "integer"):
         later[training] = farthing.quantize(first, X, y, weight_bits=4, training=training, epochs=2)

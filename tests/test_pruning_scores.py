@@ -285,3 +285,29 @@ def test_unknown_methods_and_what_a_method_cannot_do_are_refused():
     quantized = farthing.quantize(credit.fitted(), X)
     with pytest.raises(ValueError, match="'obs' needs float weights, which it updates"):
         farthing.prune(quantized, X, y, sparsity=0.5, method="obs")
+
+
+# ---- targets of any unit ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", [None, "cubic"])
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "obs", "fisher", "taylor"])
+def test_scores_do_not_depend_on_the_unit_of_y(method, schedule):
+    """Of a regressor the last layer's weights are in it; how many stay there is not."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 4))
+    y = 2 * X[:, 0] + np.sin(2 * X[:, 1]) + 0.3 * rng.standard_t(2, len(X)) + 5
+    kept = {}
+    for unit in (1.0, 1000.0, 0.001):
+        model = farthing.Regressor((16,), loss="huber", max_epochs=4, random_state=0)
+        model = model.fit(X, unit * y)
+        options = {} if schedule is None else {"schedule": schedule, "epochs": 2, "augment": 0}
+        small = farthing.prune(model, X, unit * y, sparsity=0.8, method=method, **options)
+        kept[unit] = int((small.model_.layers[1].weight != 0).sum())
+    assert kept[1.0] > 2
+    assert max(kept.values()) - min(kept.values()) <= 2, kept
+
+
+def test_exclude_none_is_named():
+    with pytest.raises(TypeError, match="exclude must be a list of names of layers, got None"):
+        farthing.prune(credit.fitted(), sparsity=0.5, exclude=None)

@@ -9,7 +9,6 @@ from farthing.grids import fit_grid
 from farthing.layers import Dense
 from farthing.quantization import quantize_weight
 from farthing.quantization.affine import affine
-from farthing.quantization.equalization import equalize
 from farthing.quantization.formats import WeightFormat
 from farthing.quantization.integer import FINE, IntegerWeights
 from farthing.quantization.lsq import LearnedSteps
@@ -129,17 +128,6 @@ def test_bias_correction_leaves_no_mean_difference():
         z = [np.log(p / (1 - p)) for p in (m.predict_proba(X)[:, 1] for m in (small, base))]
         means[corrected] = abs(float((z[0] - z[1]).mean()))
     assert means[True] < 0.004 < means[False]
-
-
-def test_equalize_changes_no_answer_and_evens_out_ranges():
-    X, _ = credit.data()
-    for model in (credit.fitted().model_.copy(),):
-        before = model.forward(X.astype(np.float32))
-        equalize(model)
-        np.testing.assert_allclose(model.forward(X.astype(np.float32)), before, atol=1e-4)
-        for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
-            into, out_of = np.abs(layer.weight).max(axis=1), np.abs(following.weight).max(axis=0)
-            np.testing.assert_allclose(into, out_of, rtol=0.3)
 
 
 # ---- ranges -------------------------------------------------------------------------------------
@@ -347,5 +335,58 @@ def test_residual_and_smooth_layers_take_every_method():
     ).fit(X, y)
     wanted = model.predict_proba(X)[:, 1]
     for arguments in ({"method": "gptq"}, {"method": "adaround", "bias_correction": True}):
-        small = farthing.quantize(model, X, equalize=True, **arguments)
+        small = farthing.quantize(model, X, **arguments)
         assert np.abs(small.predict_proba(X)[:, 1] - wanted).max() < 0.05
+
+
+# ---- targets of any unit ------------------------------------------------------------------------
+
+
+def regression(unit, loss="squared"):
+    """A regressor of the same target in other units."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 4))
+    target = 2 * X[:, 0] + np.sin(2 * X[:, 1])
+    y = unit * (target + 0.3 * rng.standard_t(2, len(X)) + 5)
+    model = farthing.Regressor((16,), loss=loss, max_epochs=8, random_state=0).fit(X, y)
+    return model, X, y, unit * (target + 5)
+
+
+def explained(model, X, wanted):
+    off = model.predict(X) - wanted
+    return 1 - (off**2).mean() / wanted.var()
+
+
+@pytest.mark.parametrize("training", ["qat", "lsq", "integer"])
+@pytest.mark.parametrize("unit", [1e-3, 1e3])
+def test_training_does_not_depend_on_the_unit_of_y(training, unit):
+    model, X, y, wanted = regression(unit)
+    small = farthing.quantize(model, X, y, training=training, epochs=2)
+    assert explained(small, X, wanted) > explained(model, X, wanted) - 0.01
+
+
+def test_learned_steps_go_back_with_the_weights_of_the_best_epoch():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 4))
+    y = rng.random(3000) < 1 / (1 + np.exp(-X[:, 0]))
+    model = farthing.Classifier((16,), max_epochs=10, random_state=0).fit(X, y)
+    seen, delivered = [], []
+    original, packed = LearnedSteps.snapshot, LearnedSteps.packed
+
+    def snapshot(self):
+        seen.append((id(self), original(self)))
+        return original(self)
+
+    def spy(self, weight):
+        delivered.append((id(self), self.step.copy()))
+        return packed(self, weight)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LearnedSteps, "snapshot", snapshot)
+        patch.setattr(LearnedSteps, "packed", spy)
+        arguments = {"training": "lsq", "epochs": 12, "alpha": 0.0, "augment": 0}
+        farthing.quantize(model, X, y, weight_bits=4, learning_rate=0.02, **arguments)
+    last = dict(seen)  # of the best epoch, the last that was better
+    assert len(delivered) == 2
+    for view, step in delivered:
+        assert np.array_equal(step, last[view])

@@ -202,6 +202,10 @@ class DistillationLoss:
         return softened
 
 
+# float32 holds one less this.
+_LEAST_SHARE = 1e-6
+
+
 class LogitLoss:
     """alpha x half the squared difference to the teacher's logits + (1 - alpha) x cross-entropy
     to y (Ba and Caruana, "Do Deep Nets Really Need to be Deep?", 2014).
@@ -220,7 +224,9 @@ class LogitLoss:
 
     def __call__(self, z, target, weight=None) -> tuple[float, np.ndarray]:
         classes = z.shape[1]
-        teacher, known = target[:, :classes], target[:, classes:]
+        # Weights of classes may have moved a probability to 1 itself.
+        teacher = np.clip(target[:, :classes], _LEAST_SHARE, 1 - _LEAST_SHARE)
+        known = target[:, classes:]
         if classes == 1:
             wanted, shown = np.log(teacher) - np.log1p(-teacher), z
             loss = binary_cross_entropy

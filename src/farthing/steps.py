@@ -105,8 +105,8 @@ class Step:
         self.model = source.copy()
         own = _bare_objective(source) if self.estimator is None else given._objective()
         self._objective = own
-        # What turns y into the units that the model answers in: others while it is trained.
-        self._units: Callable[[np.ndarray], np.ndarray] = np.asarray
+        # What turns y into the units that the model answers in, where it is being trained.
+        self._units: Callable[[np.ndarray], np.ndarray] | None = None
         self.seed = 0 if seed is None else draw_seed(seed)
         self.fit: Part | None = None
         self.search: Part | None = None
@@ -219,10 +219,21 @@ class Step:
 
     def loss_gradient(self, z: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Of the estimator's own loss to y by the outputs z (rows, outputs) of ``self.model``, in
-        whose present units they are, for those rows of the fit part."""
-        known = self._units(self.fit.known[index]).reshape(len(z), -1).astype(z.dtype)
-        weight = at(self.fit.weight, index)
-        return self._objective.loss(z, known, weight)[1]
+        whose present units they are, for those rows of the fit part; but for a factor where the
+        target has a unit of its own."""
+        known, unit = self.fit.known[index], self.unit
+        known = known / unit if self._units is None else self._units(known)
+        known = np.reshape(known, (len(z), -1)).astype(z.dtype)
+        return self._objective.loss(z / z.dtype.type(unit), known, at(self.fit.weight, index))[1]
+
+    @property
+    def unit(self) -> float:
+        """What one of the outputs of ``self.model`` counts for now: 1 while it is trained, and
+        without rows; else the deviation of a Regressor's target, 1 of others."""
+        if self._units is not None or self.fit is None:
+            return 1.0
+        fit = self.fit
+        return self._objective.unit(fit.said if fit.known is None else fit.known, fit.weight)
 
     def train(
         self,
@@ -231,10 +242,13 @@ class Step:
         learning_rate: float,
         augment: int,
         on_step: Callable | None = None,
+        on_end: Callable[[], None] | None = None,
         min_epochs: int = 0,
         input_amax: int | None = None,
     ) -> History:
         """Fine-tunes ``self.model`` in place on the blended targets.
+
+        on_end: called once it is trained, while its output still is in the units of training.
 
         augment: copies of the rows mixed among neighbours (MUNGE). The model before the
         step knows the answer to any row, and those keep it from fitting y's noise.
@@ -268,7 +282,9 @@ class Step:
                 on_step=on_step,
                 input_amax=input_amax,
             )
-        self._units = np.asarray
+            if on_end is not None:
+                on_end()
+        self._units = None
         return history
 
     def result(self, *, calibrate: bool = True):

@@ -72,6 +72,11 @@ class Objective:
         """
         raise NotImplementedError
 
+    def unit(self, target, weight=None) -> float:
+        """How many units of the target one of the output counts for, so that models of targets in
+        other units are treated alike."""
+        return 1.0
+
     def balance(self, score, target, weight=None) -> tuple[float, float | np.ndarray]:
         """Slope 1 and the intercept for `Model.rescale_output` with which scores of the rows
         that were learnt from have the mean of their target."""
@@ -183,8 +188,19 @@ class Values(Objective):
             yield lambda values, known=False: (np.asarray(values, np.float64) - mean) / deviation
         finally:
             if is_constant:  # minibatches leave a little of what the weights began with
-                model.layers[-1].weight[:], model.layers[-1].bias[:] = 0, 0
+                last = model.layers[-1]
+                last.weight[:], last.bias[:] = 0, 0
+                if last.quantized is not None:
+                    nothing = np.zeros_like(last.quantized.values)
+                    last.quantized = last.quantized.with_values(nothing)
             model.rescale_output(deviation, mean)
+
+    def unit(self, target, weight=None) -> float:
+        """The deviation of the target, as `scaled` takes it."""
+        known = np.asarray(target, np.float64).reshape(len(target), -1)[:, -1]
+        mean = np.average(known, weights=weight)
+        deviation = float(np.sqrt(np.average((known - mean) ** 2, weights=weight)))
+        return deviation if deviation > abs(mean) * 1e-12 else 1.0
 
     def _location(self, values: np.ndarray, weight, deviation: float = 1.0) -> float:
         """The constant of least loss."""

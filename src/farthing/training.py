@@ -72,9 +72,14 @@ class _Best:
         # The running statistics of the normalisations are no parameters.
         norms = [layer.norm for layer in model.layers if layer.norm is not None]
         self._statistics = [(norm, norm.mean.copy(), norm.variance.copy()) for norm in norms]
+        # Nor is what a view has learnt.
+        views = [layer.weight_view for layer in model.layers]
+        self._views = [(view, view.snapshot()) for view in views if hasattr(view, "snapshot")]
 
     def restore(self) -> None:
         self._adam.parameters[:] = self._parameters
+        for view, state in self._views:
+            view.restore(state)
         for norm, mean, variance in self._statistics:
             norm.mean, norm.variance = mean, variance
         self._adam.apply_masks()

@@ -10,14 +10,15 @@ import numpy as np
 from farthing._validate import FarthingError
 from farthing.splitting import folds
 from farthing.tables import at, take_rows
-from farthing.teachers import ask, check_classes, named_classes
+from farthing.teachers import ask, check_classes, is_teacher, named_classes
 
 __all__ = ["FoldTeachers", "unfitted"]
 
 FOLDS = 5
-# What libraries call the number of rounds, and what ends them early.
-_COUNTS = ("n_estimators", "iterations", "max_iter")
-_STOPS = ("early_stopping_rounds", "early_stopping_round", "n_iter_no_change")
+# What libraries call the number of rounds, and what ends them early, aliases included.
+_COUNTS = ("n_estimators", "iterations", "max_iter", "num_iterations", "num_iteration", "n_iter")
+_COUNTS += ("num_tree", "num_trees", "num_round", "num_rounds", "nrounds", "num_boost_round")
+_STOPS = ("early_stopping_rounds", "early_stopping_round", "od_type", "od_wait", "od_pval")
 
 
 def _rounds(teacher) -> int | None:
@@ -50,12 +51,13 @@ def unfitted(teacher):
         )
     parameters = copy.deepcopy(teacher.get_params(deep=False))
     rounds = _rounds(teacher)
-    count = next((name for name in _COUNTS if name in parameters), None)
-    if rounds is not None and count is not None:
+    if rounds is not None:
+        # CatBoost gives only the parameters that were set.
+        plain = "iterations" if hasattr(teacher, "tree_count_") else None
+        count = plain or next((name for name in _COUNTS if name in parameters), "n_estimators")
+        for name in (*_COUNTS, *_STOPS):
+            parameters.pop(name, None)
         parameters[count] = rounds
-        for name in _STOPS:
-            if name in parameters and name != "n_iter_no_change":
-                parameters[name] = None
         if "early_stopping" in parameters:
             parameters["early_stopping"] = False
     return type(teacher)(**parameters)
@@ -97,8 +99,10 @@ class FoldTeachers:
                 member = _fitted(unfitted(teacher), *given)
             else:
                 member = refit(*given) if weight is not None else refit(*given[:2])
-            if member is None:
-                raise FarthingError("refit must give a fitted teacher, got None")
+            if not is_teacher(member):
+                raise FarthingError(
+                    f"refit must give a fitted teacher, got {type(member).__name__}"
+                )
             if classes is not None:
                 check_classes(named_classes(member), classes)
             self._members.append(member)

@@ -47,7 +47,7 @@ def representation_of(teacher, what, names, n_features: int) -> Represent:
 
 def _dense(values, n: int) -> np.ndarray:
     found = as_numbers(np.asarray(values), "representation").astype(np.float32)
-    if found.ndim != 2 or len(found) != n or not np.isfinite(found).all():
+    if found.ndim != 2 or len(found) != n or not found.size or not np.isfinite(found).all():
         raise FarthingError(
             f"representation must be finite numbers, one row for each of {n}, got shape "
             f"{found.shape}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Competition:
     """
 
     def __init__(self, layers: Sequence[str], sparsity, scope: str, exclude: Sequence[str]):
-        if isinstance(exclude, str):
+        if isinstance(exclude, str) or not isinstance(exclude, Iterable):
             raise TypeError(f"exclude must be a list of names of layers, got {exclude!r}")
         for name in exclude:
             self._check(name, layers, "exclude")

@@ -21,10 +21,16 @@ class Magnitude:
     rounds = 1
 
     def __init__(self, step: Step | None = None, scheduled: bool = False):
-        pass
+        self._step = step
 
     def sizes(self, model: Model) -> list[np.ndarray]:
-        return [np.abs(layer.weight) for layer in model.layers]
+        return self._in_units([np.abs(layer.weight) for layer in model.layers])
+
+    def _in_units(self, sizes: list[np.ndarray]) -> list[np.ndarray]:
+        """The last layer's weights are in the target's units: of a Regressor they count in parts of
+        its deviation, where there are rows to know it by."""
+        unit = 1.0 if self._step is None else self._step.unit
+        return [*sizes[:-1], sizes[-1] / np.float32(unit)]
 
     def settle(self, model: Model) -> None:
         pass

@@ -61,7 +61,9 @@ class OBS(Magnitude):
     def sizes(self, model: Model) -> list[np.ndarray]:
         found = []
         inputs = self._sample.inputs(model)
-        for layer, x, sums in zip(model.layers, inputs, self._sums, strict=True):
+        for layer, x, before in zip(model.layers, inputs, self._sums, strict=True):
+            # In a schedule the last layer's are in other units than before.
+            sums = _sums(layer, x) if self._scheduled else before
             moments = self._moments(x)
             diagonal = np.ones(layer.weight.shape)
             if self._scheduled:

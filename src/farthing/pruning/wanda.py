@@ -23,6 +23,7 @@ class Wanda(Magnitude):
     needs = "rows"
 
     def __init__(self, step: Step, scheduled: bool = False):
+        super().__init__(step)
         self._sample = Sample(step)
 
     def sizes(self, model: Model) -> list[np.ndarray]:
@@ -30,4 +31,4 @@ class Wanda(Magnitude):
         for layer, x in zip(model.layers, self._sample.inputs(model), strict=True):
             energy = np.average(np.square(x, dtype=np.float64), axis=0, weights=weight)
             found.append((np.abs(layer.weight) * np.sqrt(energy)).astype(np.float32))
-        return found
+        return self._in_units(found)

@@ -6,6 +6,7 @@ import numpy as np
 
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.encoding import Standardizer
+from farthing.layers import Dense
 from farthing.optimizer import one_cycle
 from farthing.quantization.affine import ROUNDINGS, quantize_affine
 from farthing.quantization.calibration import (
@@ -14,7 +15,6 @@ from farthing.quantization.calibration import (
     unit_range,
     unit_range_embeddings,
 )
-from farthing.quantization.equalization import equalize as equalize_layers
 from farthing.quantization.formats import WEIGHT_MAX, WeightFormat, formats_of
 from farthing.quantization.integer import IntegerWeights
 from farthing.quantization.lsq import LearnedSteps
@@ -52,7 +52,6 @@ def quantize(
     calibration="mse",
     method="rtn",
     bias_correction=False,
-    equalize=False,
     training=None,
     alpha=1.0,
     epochs=None,
@@ -99,9 +98,6 @@ def quantize(
         al. 2023); by learning for each weight whether to go up or down (Nagel et al. 2020).
     bias_correction : bool
         Biases take up what the sums of a layer differ by in the mean (Nagel et al. 2019).
-    equalize : bool
-        Evens out the ranges of the weights into and out of every ReLU neuron before (Nagel et al.
-        2019).
     training : None, "qat", "lsq" or "integer"
         None chooses integers after training. "qat" trains through the rounding with the
         straight-through estimator (Bengio et al. 2013; Jacob et al. 2018), "lsq" the steps of the
@@ -140,7 +136,10 @@ def quantize(
     check_number("(0, inf)", learning_rate=learning_rate)
     if training is None and epochs is not None:
         raise FarthingError(f"epochs must be None without training, got {epochs!r}")
-    _check_combination(scheme, rounding, method, bias_correction, training, group_size, weight_max)
+    check_choice((False, True), bias_correction=bias_correction)
+    _check_combination(scheme, rounding, method, bias_correction, training, group_size)
+    if scheme == "affine":
+        _check_affine(weight_max, calibration)
     step = Step(
         model,
         X,
@@ -161,8 +160,6 @@ def quantize(
     amax = (1 << activation_bits) - 1
     for layer in network.layers:
         layer.forget_grids()
-    if equalize:
-        equalize_layers(network)
     network.activation_bits = activation_bits
     unit_range_embeddings(network, amax)
     if step.fit is not None:
@@ -185,9 +182,15 @@ def _bits_of(weight_bits, name: str) -> int:
     return weight_bits[name] if isinstance(weight_bits, dict) else weight_bits
 
 
-def _check_combination(
-    scheme, rounding, method, bias_correction, training, group_size, weight_max
-) -> None:
+def _check_affine(weight_max, calibration: str) -> None:
+    """Raises ValueError for what the affine scheme would not look at."""
+    if weight_max is not WEIGHT_MAX:
+        raise FarthingError(f"weight_max must not be given for scheme 'affine', got {weight_max!r}")
+    if calibration != "mse":
+        raise FarthingError(f"calibration must be 'mse' for scheme 'affine', got {calibration!r}")
+
+
+def _check_combination(scheme, rounding, method, bias_correction, training, group_size) -> None:
     """Raises ValueError where two arguments contradict each other."""
     if scheme == "affine":
         others = {"training": (training, None), "group_size": (group_size, None)}
@@ -197,10 +200,6 @@ def _check_combination(
                 raise FarthingError(
                     f"{name} must be {allowed!r} for scheme 'affine', got {given!r}"
                 )
-        if weight_max is not WEIGHT_MAX:
-            raise FarthingError(
-                f"weight_max must not be given for scheme 'affine', got {weight_max!r}"
-            )
     elif training != "integer" and rounding != "nearest":
         raise FarthingError(
             "rounding must be 'nearest' but for scheme='affine' and training='integer', "
@@ -268,32 +267,34 @@ def _train(
 ) -> None:
     """Trains on what the integers will answer; "lsq" and "integer" deliver them too."""
     layers = step.model.layers
+    for layer in layers:
+        set_grid_views(layer, amax)
+    if training == "qat":
+        for layer in layers:
+            layer.weight_view = WeightGrid(formats[layer.name])
+        step.train(**options, input_amax=amax)
+        return
     rng = np.random.default_rng(step.seed)
     chance = "stochastic" if rounding is NEAREST else str(rounding)
-    views = []
-    for layer in layers:
+
+    def view_of(layer: Dense) -> LearnedSteps | IntegerWeights:
         form = formats[layer.name]
-        if training == "qat":
-            view = WeightGrid(form)
-        elif training == "lsq":
-            view = LearnedSteps(layer, form)
-        else:
-            view = IntegerWeights(layer, form, chance, rng)
-            view.land(layer)
-        layer.weight_view = view
-        set_grid_views(layer, amax)
-        views.append(view)
+        if training == "lsq":
+            return LearnedSteps(layer, form)
+        return IntegerWeights(layer, form, chance, rng)
 
     def on_step(index: int, total: int, _model) -> None:
-        for layer, view in zip(layers, views, strict=True):
+        for layer in layers:
+            if index == 0:  # not before: training has units of its own
+                layer.weight_view = view_of(layer)
             if training == "integer":
-                view.land(layer)
-            elif training == "lsq":
-                view.rate = options["learning_rate"] * one_cycle(index, total)
+                layer.weight_view.land(layer)
+            else:
+                layer.weight_view.rate = options["learning_rate"] * one_cycle(index, total)
 
-    step.train(**options, input_amax=amax, on_step=None if training == "qat" else on_step)
-    if training == "qat":
-        return
-    for layer, view in zip(layers, views, strict=True):
-        layer.quantized = view.packed(layer.weight)
-        layer.weight = layer.quantized.dequantize()
+    def on_end() -> None:
+        for layer in layers:
+            layer.quantized = layer.weight_view.packed(layer.weight)
+            layer.weight = layer.quantized.dequantize()
+
+    step.train(**options, input_amax=amax, on_step=on_step, on_end=on_end)

@@ -53,6 +53,12 @@ class LearnedSteps:
         self.step *= np.exp(-RATE * self.rate * self._mean / (1 - 0.9**self._count) / root)
         return gradient * inside
 
+    def snapshot(self) -> np.ndarray:
+        return self.step.copy()
+
+    def restore(self, state: np.ndarray) -> None:
+        self.step[:] = state
+
     def packed(self, weight: np.ndarray) -> QuantizedWeight:
         """The integers that training ended on."""
         values = np.clip(np.rint(weight / self.step), -self.limit, self.limit).astype(np.int8)
