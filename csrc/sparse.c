@@ -34,7 +34,9 @@ uint32_t ft_choose_strip(const ft_isa *isa, const ft_pack_spec *spec, size_t *bl
     /* A panel of nibbles costs less than the same in bytes, and a scale for every group less than
      * one for every block. */
     const double gain = spec->bits == 4 && (!is_paired || spec->group) ? 1.5 : 1;
-    double least = (double)steps * (double)divide_up(spec->n, FT_PANEL) / gain;
+    /* The last panels are no wider than the columns that are left. */
+    const double panels = (double)(divide_up(spec->n, isa->gemm.pad) * isa->gemm.pad) / FT_PANEL;
+    double least = (double)steps * panels / gain;
     uint32_t best = 0;
     for (uint32_t i = 0, width = kernel->narrowest; kernel->run && i < WIDTHS; i++, width *= 2) {
         if (width > FT_PANEL) break;
