@@ -9,6 +9,7 @@ import numpy as np
 from farthing.backprop import signals
 from farthing.model import Model
 from farthing.steps import Step
+from farthing.tables import at
 
 __all__ = ["Sample"]
 
@@ -26,7 +27,7 @@ class Sample:
         drawn = np.random.default_rng(step.seed).permutation(len(fit.rows))
         self.index = np.sort(drawn[:rows])
         self._rows = fit.rows[self.index]
-        self.weight = None if fit.weight is None else fit.weight[self.index]
+        self.weight = at(fit.weight, self.index)
 
     def _expanded(self, model: Model) -> np.ndarray:
         encoder = model.encoder

@@ -173,10 +173,13 @@ def prune(
 
 
 def _drop_at_once(units: Units, competition: Competition) -> None:
-    start = competition.gone(units.norms())
+    scores = units.scores()
+    start = competition.gone(scores)
     rounds = max(units.rounds, units.score.rounds)
     for i in range(1, rounds + 1):
-        units.drop(competition.keep(units.scores(), start, lambda _, i=i: i / rounds))
+        if i > 1:  # scores may be dear
+            scores = units.scores()
+        units.drop(competition.keep(scores, start, lambda _, i=i: i / rounds))
         if i == rounds:
             units.complete()
         units.score.settle(units.model)

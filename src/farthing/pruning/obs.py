@@ -64,7 +64,8 @@ class OBS(Magnitude):
         for layer, x, before in zip(model.layers, inputs, self._sums, strict=True):
             # In a schedule the last layer's are in other units than before.
             sums = _sums(layer, x) if self._scheduled else before
-            moments = self._moments(x)
+            _, moments, damping = self._moments(x)
+            moments += np.diag(damping)
             diagonal = np.ones(layer.weight.shape)
             if self._scheduled:
                 diagonal[:] = np.diagonal(np.linalg.inv(moments))[:-1]
@@ -85,23 +86,18 @@ class OBS(Magnitude):
                 self._refit(layer, before, x, sums)
             x, _ = layer.forward(x)
 
-    def _moments(self, x: np.ndarray) -> np.ndarray:
-        """Second moments (k + 1, k + 1) of the inputs and of 1, which the bias multiplies."""
-        with_one = np.column_stack([x, np.ones(len(x))]).astype(np.float64)
-        moments = with_one.T @ (self._share * with_one)
-        return moments + np.diag(self._damping(moments))
-
-    @staticmethod
-    def _damping(moments: np.ndarray) -> np.ndarray:
-        own = np.full(len(moments), DAMPING * (np.trace(moments[:-1, :-1]) / len(moments) or 1.0))
-        own[-1] = 0
-        return own
-
-    def _refit(self, layer: Dense, before: Dense, x: np.ndarray, sums: np.ndarray) -> None:
+    def _moments(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The inputs and 1, which the bias multiplies, weighted; their second moments
+        (k + 1, k + 1); and what is to be added to the diagonal of these."""
         with_one = np.column_stack([x, np.ones(len(x))]).astype(np.float64)
         weighted = self._share * with_one
         moments = with_one.T @ weighted
-        damping = self._damping(moments)
+        mean = np.trace(moments[:-1, :-1]) / len(moments) or 1.0
+        damping = np.append(np.full(len(moments) - 1, DAMPING * mean), 0)
+        return weighted, moments, damping
+
+    def _refit(self, layer: Dense, before: Dense, x: np.ndarray, sums: np.ndarray) -> None:
+        weighted, moments, damping = self._moments(x)
         old = np.column_stack([before.weight, before.bias]).astype(np.float64)
         # Damped towards the weights that there were, not towards 0.
         wanted = weighted.T @ sums + damping[:, None] * old.T

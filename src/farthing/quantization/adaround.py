@@ -6,7 +6,7 @@ import numpy as np
 
 from farthing.layers import Dense, QuantizedWeight
 from farthing.quantization.formats import WeightFormat
-from farthing.quantization.rtn import integer_bounds, quantize_weight, steps_of
+from farthing.quantization.rtn import integer_bounds, nearest, steps_of
 
 __all__ = ["adaround"]
 
@@ -31,7 +31,7 @@ def adaround(
     rounding for post-training quantization"). The error is taken whole, through the second moments
     of the inputs. Zeros and signs stay; so does the bias (n,), which is returned.
     """
-    packed = quantize_weight(layer.weight, form.bits, form.weight_max, form.group_size)
+    packed = nearest(layer.weight, form)
     step = steps_of(packed)
     low, high = integer_bounds(layer, form)
     # The mean goes into the bias by bias correction: what rounding is to repeat is the rest.

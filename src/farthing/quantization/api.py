@@ -20,8 +20,8 @@ from farthing.quantization.integer import IntegerWeights
 from farthing.quantization.lsq import LearnedSteps
 from farthing.quantization.methods import METHODS
 from farthing.quantization.ranges import CALIBRATIONS
-from farthing.quantization.rtn import auto_weight_max, quantize_weight
-from farthing.quantization.views import WeightGrid, set_grid_views
+from farthing.quantization.rtn import auto_weight_max, nearest
+from farthing.quantization.views import set_grid_views, set_views
 from farthing.steps import Step
 
 __all__ = ["quantize"]
@@ -170,10 +170,7 @@ def quantize(
         _train(step, formats, amax, training, rounding, options)
     for layer in network.layers:
         if layer.quantized is None:
-            form = formats[layer.name]
-            layer.quantized = quantize_weight(
-                layer.weight, form.bits, form.weight_max, form.group_size
-            )
+            layer.quantized = nearest(layer.weight, formats[layer.name])
             layer.weight = layer.quantized.dequantize()
     return step.result(calibrate=calibrate)
 
@@ -247,8 +244,6 @@ def _calibrate(
     if isinstance(network.encoder, Standardizer):
         unit_range(network, fit.rows)
     weight = np.ones(len(sample)) if fit.weight is None else fit.weight[sample]
-    if not weight.any():
-        weight = np.ones(len(sample))
     calibrate_layers(
         network,
         fit.rows[sample],
@@ -267,13 +262,13 @@ def _train(
 ) -> None:
     """Trains on what the integers will answer; "lsq" and "integer" deliver them too."""
     layers = step.model.layers
-    for layer in layers:
-        set_grid_views(layer, amax)
     if training == "qat":
         for layer in layers:
-            layer.weight_view = WeightGrid(formats[layer.name])
+            set_views(layer, formats[layer.name], amax)
         step.train(**options, input_amax=amax)
         return
+    for layer in layers:
+        set_grid_views(layer, amax)
     rng = np.random.default_rng(step.seed)
     chance = "stochastic" if rounding is NEAREST else str(rounding)
 

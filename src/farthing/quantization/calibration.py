@@ -82,16 +82,15 @@ def calibrate_layers(
     get the integers and biases, or keep their floats.
     """
     x = model.encoder.expand(model.encoder.positions(sample, amax))
-    exact = model.encoder.expand(model.encoder.positions(sample))
-    for layer in model.layers:
+    exact = model.encoder.expand(model.encoder.positions(sample)) if correct else None
+    for layer in model.layers if deliver else model.layers[:-1]:
         packed, bias = solver(layer, formats[layer.name], x, weight)
         z = x @ packed.dequantize().T + bias.astype(np.float32)
-        wanted = exact @ layer.weight.T + layer.bias
         if correct:
+            wanted = exact @ layer.weight.T + layer.bias
             shift = (weight @ (wanted - z)).astype(np.float32)
             bias, z = bias + shift, z + shift
-        answer, _ = layer.activate(wanted)
-        exact = answer + exact if layer.residual else answer
+            exact, _ = layer.forward(exact)
         if deliver:
             layer.quantized, layer.weight = packed, packed.dequantize()
             layer.bias = bias.astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 
 from farthing.layers import Dense, QuantizedWeight
 from farthing.quantization.formats import WeightFormat
-from farthing.quantization.rtn import integer_bounds, quantize_weight, steps_of
+from farthing.quantization.rtn import integer_bounds, nearest, steps_of
 
 __all__ = ["gptq"]
 
@@ -26,7 +26,7 @@ def gptq(
     transformers"; whole, not in blocks, as layers of this size allow). Zeros that are masked and
     the signs of a monotone layer stay.
     """
-    packed = quantize_weight(layer.weight, form.bits, form.weight_max, form.group_size)
+    packed = nearest(layer.weight, form)
     step = steps_of(packed)
     low, high = integer_bounds(layer, form)
     k = layer.n_inputs

@@ -7,7 +7,7 @@ import numpy as np
 from farthing.layers import Dense, QuantizedWeight
 from farthing.quantization.affine import ROUNDINGS
 from farthing.quantization.formats import WeightFormat
-from farthing.quantization.rtn import largest_weight, quantize_weight
+from farthing.quantization.rtn import largest_weight, nearest
 
 __all__ = ["IntegerWeights"]
 
@@ -30,7 +30,7 @@ class IntegerWeights:
         self.form, self._round, self._rng = form, ROUNDINGS[rounding], rng
         self._limit = largest_weight(form.bits, form.weight_max)
         self._fine = FINE if form.bits == 4 else 1
-        packed = quantize_weight(layer.weight, form.bits, form.weight_max)
+        packed = nearest(layer.weight, form)
         self._scale = packed.scale
         self._step = (packed.scale / np.float32(self._fine))[:, None]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from farthing.layers import Dense, QuantizedWeight
 from farthing.quantization.formats import WeightFormat
-from farthing.quantization.rtn import largest_weight, quantize_weight
+from farthing.quantization.rtn import largest_weight, nearest
 
 __all__ = ["LearnedSteps"]
 
@@ -26,7 +26,7 @@ class LearnedSteps:
     def __init__(self, layer: Dense, form: WeightFormat):
         self.form = form
         self.limit = largest_weight(form.bits, form.weight_max)
-        self.step = quantize_weight(layer.weight, form.bits, form.weight_max).scale[:, None].copy()
+        self.step = nearest(layer.weight, form).scale[:, None].copy()
         self.rate = 0.0
         self._mean = np.zeros_like(self.step)
         self._square = np.zeros_like(self.step)

@@ -10,7 +10,7 @@ from farthing.layers import Dense, QuantizedWeight
 from farthing.quantization.adaround import adaround
 from farthing.quantization.formats import WeightFormat
 from farthing.quantization.gptq import gptq
-from farthing.quantization.rtn import quantize_weight
+from farthing.quantization.rtn import nearest
 
 __all__ = ["METHODS", "Solver"]
 
@@ -19,9 +19,8 @@ Solver = Callable[[Dense, WeightFormat, np.ndarray, np.ndarray], tuple[Quantized
 
 
 def rtn(layer: Dense, form: WeightFormat, x: np.ndarray, weight: np.ndarray):
-    """`quantize_weight`, and the bias as it is."""
-    packed = quantize_weight(layer.weight, form.bits, form.weight_max, form.group_size)
-    return packed, layer.bias
+    """To nearest, and the bias as it is."""
+    return nearest(layer.weight, form), layer.bias
 
 
 METHODS: dict[str, Solver] = {"rtn": rtn, "gptq": gptq, "adaround": adaround}

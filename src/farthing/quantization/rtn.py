@@ -14,6 +14,7 @@ __all__ = [
     "auto_weight_max",
     "integer_bounds",
     "largest_weight",
+    "nearest",
     "quantize_weight",
     "row_scales",
     "steps_of",
@@ -25,6 +26,11 @@ GROUP_SCALE_MAX = 63
 def largest_weight(bits: int, weight_max: int) -> int:
     """The largest integer weight."""
     return weight_max if bits == 8 else min(7, weight_max)
+
+
+def nearest(weight: np.ndarray, form: WeightFormat) -> QuantizedWeight:
+    """`quantize_weight` to a layer's format."""
+    return quantize_weight(weight, form.bits, form.weight_max, form.group_size)
 
 
 def steps_of(packed: QuantizedWeight) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from farthing.grids import GridView
 from farthing.layers import Dense
 from farthing.quantization.formats import WeightFormat
-from farthing.quantization.rtn import largest_weight, quantize_weight
+from farthing.quantization.rtn import largest_weight, nearest
 
 __all__ = ["WeightGrid", "set_grid_views", "set_views"]
 
@@ -28,7 +28,7 @@ class WeightGrid:
     def __call__(self, weight: np.ndarray, training: bool) -> np.ndarray:
         form = self.form
         if not training or self.calls % SCALE_INTERVAL == 0:
-            packed = quantize_weight(weight, form.bits, form.weight_max, form.group_size)
+            packed = nearest(weight, form)
             step = packed.scale[:, None]
             if packed.group_scales is not None:
                 step = np.repeat(packed.group_scales * step, form.group_size, axis=1)[
