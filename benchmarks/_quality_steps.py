@@ -1,4 +1,4 @@
-"""More sections of the benchmark of quality: quantization, distillation, students."""
+"""More sections of the benchmark of quality: quantization, students."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ WAYS: dict[str, tuple[dict, str | None]] = {
     "integers": ({"training": "integer"}, "integers, nearest"),
 }
 MIXED = "first layer 4 bits, others 8"
+# Integer training from a float of one epoch: what rounding updates to nearest loses.
+EARLY = {
+    "integers from one epoch, nearest": ({"rounding": "nearest"}, None),
+    "integers from one epoch": ({}, "integers from one epoch, nearest"),
+}
 
 
 def run_quantization(task: Task, _data: str, training: dict) -> Iterator[tuple[str, Figures]]:
@@ -54,11 +59,19 @@ def run_quantization(task: Task, _data: str, training: dict) -> Iterator[tuple[s
     by_layer = {layer.name: 8 for layer in base.model_.layers} | {"dense0": 4}
     small = farthing.quantize(base, task.X, task.y, weight_bits=by_layer)
     yield MIXED, {"value": task.metric(small)}
+    early = task.build(max_epochs=1)
+    options = {"training": "integer", "alpha": 0.0} | task.settings | training
+    for bits in BITS:
+        for name, (arguments, _) in EARLY.items():
+            small = farthing.quantize(
+                early, task.X, task.y, weight_bits=bits, **arguments, **options
+            )
+            yield f"{name} {bits}", {"value": task.metric(small)}
 
 
 def report_quantization(data: str, seeds: Seeds) -> str:
     rows, lines = [], []
-    for name, (_, simpler) in WAYS.items():
+    for name, (_, simpler) in (WAYS | EARLY).items():
         cells = [
             shown(*differences(seeds, f"{name} {bits}", "float"), data)
             if f"{name} {bits}" in seeds[0]
@@ -76,77 +89,6 @@ def report_quantization(data: str, seeds: Seeds) -> str:
     rows.append([MIXED, "", shown(*differences(seeds, MIXED, "float"), data)])
     columns = ["weights", *(f"{bits} bits" for bits in BITS)]
     return "\n".join([head("Quantization", data, seeds), table(columns, rows), "", *lines])
-
-
-# ---- distillation -------------------------------------------------------------------------------
-
-HIDDEN = {"credit": (32, 16), "german": (16,)}
-KINDS: dict[str, tuple[dict, str | None]] = {
-    "probabilities": ({}, "labels alone"),
-    "teacher alone, alpha 1": ({"alpha": 1.0}, "labels alone"),
-    "temperature 2": ({"temperature": 2.0}, "probabilities"),
-    "logits": ({"match": "logits"}, "probabilities"),
-    "without copies": ({"augment": 0}, "labels alone"),
-    "mixup copies": ({"sampler": "mixup"}, "without copies"),
-    "marginal copies": ({"sampler": "marginal"}, "without copies"),
-    "MUNGE copies": ({"sampler": "munge"}, "without copies"),
-    "out-of-fold": ({"teacher_labels": "out-of-fold"}, "probabilities"),
-    "code of leaves": ({"representation": "leaves"}, "probabilities"),
-    "code of thresholds": ({"representation": "thresholds"}, "probabilities"),
-    "hint of leaves": ({"representation": "leaves", "transfer": "hint"}, "probabilities"),
-    "hint of thresholds": ({"representation": "thresholds", "transfer": "hint"}, "probabilities"),
-}
-# Without y, copies by each sampler; other teachers.
-UNLABELLED = {"MUNGE": "munge", "mixup": "mixup", "marginal": "marginal"}
-
-
-def run_distillation(task: Task, data: str, training: dict) -> Iterator[tuple[str, Figures]]:
-    def student() -> farthing.Classifier:
-        epochs = {"max_epochs": training["epochs"]} if training else {}
-        kinds = {"categorical_features": "from_dtype"} if data == "german" else {}
-        return farthing.Classifier(HIDDEN[data], random_state=task.seed, **epochs, **kinds)
-
-    def figures(teacher, y, **arguments) -> Figures:
-        small = farthing.distill(teacher, task.X, y, student=student(), **arguments)
-        return {"value": task.metric(small)}
-
-    yield "teacher", {"value": task.asked(task.teacher)}
-    alone = student().fit(task.X, task.y)
-    yield "labels alone", {"value": task.metric(alone)}
-    for name, (arguments, _) in KINDS.items():
-        more = {"refit": task.refit} if "teacher_labels" in arguments else {}
-        yield name, figures(task.teacher, task.y, **arguments, **more)
-    for name, sampler in UNLABELLED.items():
-        yield f"no labels, {name}", figures(task.teacher, None, sampler=sampler)
-    yield "self-distillation", figures(alone, task.y)
-    yield (
-        "self-distillation, hint",
-        figures(alone, task.y, representation=alone.model_.layers[-2].name, transfer="hint"),
-    )
-    yield (
-        "two teachers",
-        figures(
-            lambda X: 0.5 * (task.scores(task.teacher, X) + alone.predict_proba(X)[:, 1]), task.y
-        ),
-    )
-
-
-def report_distillation(data: str, seeds: Seeds) -> str:
-    rows = []
-    for name in seeds[0]:
-        to_teacher = shown(*differences(seeds, name, "teacher"), data)
-        rows.append([name, to_teacher, shown(*differences(seeds, name, "labels alone"), data)])
-    others = {f"no labels, {name}": "labels alone" for name in UNLABELLED}
-    others |= {"self-distillation": "labels alone", "self-distillation, hint": "self-distillation"}
-    others |= {"two teachers": "probabilities"}
-    simpler = {name: other for name, (_, other) in KINDS.items()} | others
-    lines = [
-        verdict(name, other, [("", name, other)], data, seeds) for name, other in simpler.items()
-    ]
-    hidden = "-".join(map(str, HIDDEN[data]))
-    columns = [f"student {hidden}", "to the teacher", "to labels alone"]
-    title = head("Distillation", data, seeds, "teacher")
-    return "\n".join([title, table(columns, rows), "", *lines])
 
 
 # ---- students -----------------------------------------------------------------------------------
@@ -182,5 +124,4 @@ def report_students(data: str, seeds: Seeds) -> str:
 MORE = {
     "students": Section(("credit", "german"), run_students, report_students),
     "quantization": Section(("fashion", "credit", "german"), run_quantization, report_quantization),
-    "distillation": Section(("credit", "german"), run_distillation, report_distillation),
 }

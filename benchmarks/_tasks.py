@@ -33,7 +33,8 @@ class Task:
 
     metric: of a fitted estimator, on the final rows, the higher the better: accuracy in percent or
     AUC; settings: of every step on it; teacher: anything that `farthing.distill` asks, or None;
-    scores: a teacher's for rows; asked: its metric; refit: a teacher like it, fitted on other rows.
+    scores: a teacher's for rows; asked: its metric; refit: a teacher like it, fitted on other rows,
+    with so many times its rounds.
     """
 
     seed: int
@@ -71,18 +72,24 @@ def fashion(seed: int, rows: int | None = None, **training) -> list[Task]:
     def build(**more):
         return farthing.Classifier(**LENET | more | training, random_state=seed).fit(X, y)
 
-    return [Task(seed, X, y, accuracy, build, {"augment": 0})]
+    return [Task(seed, X, y, accuracy, build, {"augment": 0}, None, _probabilities, accuracy)]
 
 
-def _predicted(teacher, X) -> np.ndarray:
-    return teacher.predict(X)
+def _positive(teacher, X) -> np.ndarray:
+    """P(positive) of LightGBM's own model, or of an estimator."""
+    asked = getattr(teacher, "predict_proba", None)
+    return teacher.predict(X) if asked is None else asked(X)[:, 1]
 
 
-def _german_teacher(X, y, seed: int):
+def _probabilities(teacher, X) -> np.ndarray:
+    return teacher.predict_proba(X)
+
+
+def _german_teacher(X, y, seed: int, times: int = 1):
     import lightgbm
 
     parameters = {**_german.LIGHTGBM, "seed": seed}
-    return lightgbm.train(parameters, lightgbm.Dataset(X, y), GERMAN_TREES)
+    return lightgbm.train(parameters, lightgbm.Dataset(X, y), GERMAN_TREES * times)
 
 
 def _auc(final_X, final_y) -> Callable[[object], float]:
@@ -97,14 +104,14 @@ def credit(seed: int, rows: int | None = None, hidden=(64, 32), **training) -> l
     X, y = table.X[learn], table.y[learn]
     teacher = train_teacher(table.X, table.y, parts.fit, parts.search, seed=seed)
 
-    def build():
-        student = farthing.Classifier(hidden, random_state=seed, **training)
+    def build(**more):
+        student = farthing.Classifier(hidden, random_state=seed, **training | more)
         return farthing.distill(teacher, X, y, student=student)
 
-    def refit(X, y):
+    def refit(X, y, times: int = 1):
         import lightgbm
 
-        return lightgbm.train(teacher.params, lightgbm.Dataset(X, y), teacher.num_trees())
+        return lightgbm.train(teacher.params, lightgbm.Dataset(X, y), teacher.num_trees() * times)
 
     final_X, final_y = table.X[parts.final], table.y[parts.final]
 
@@ -112,7 +119,7 @@ def credit(seed: int, rows: int | None = None, hidden=(64, 32), **training) -> l
         return farthing.metrics.auc(final_y, model.predict(final_X))
 
     metric = _auc(final_X, final_y)
-    return [Task(seed, X, y, metric, build, {}, teacher, _predicted, asked, refit)]
+    return [Task(seed, X, y, metric, build, {}, teacher, _positive, asked, refit)]
 
 
 def german_folds(seed: int, rows: int | None = None, hidden=(32, 16), **training) -> list[Task]:
@@ -125,19 +132,19 @@ def german_folds(seed: int, rows: int | None = None, hidden=(32, 16), **training
     for fit, left in folds.split(X, y):
         own, own_y = X.iloc[fit], y[fit]
 
-        def build(own=own, own_y=own_y):
+        def build(own=own, own_y=own_y, **more):
             return farthing.Classifier(
-                hidden, categorical_features="from_dtype", random_state=seed, **training
+                hidden, categorical_features="from_dtype", random_state=seed, **training | more
             ).fit(own, own_y)
 
-        def refit(X, y):
-            return _german_teacher(X, y, seed)
+        def refit(X, y, times: int = 1):
+            return _german_teacher(X, y, seed, times)
 
         def asked(model, left=left):
             return farthing.metrics.auc(y[left], model.predict(X.iloc[left]))
 
         metric, teacher = _auc(X.iloc[left], y[left]), refit(own, own_y)
-        tasks.append(Task(seed, own, own_y, metric, build, {}, teacher, _predicted, asked, refit))
+        tasks.append(Task(seed, own, own_y, metric, build, {}, teacher, _positive, asked, refit))
     return tasks
 
 

@@ -21,11 +21,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 import _common
 import _quality
+import _quality_distillation
 import numpy as np
 from _quality_steps import MORE
 from _tasks import TASKS
 
-SECTIONS = _quality.SECTIONS | MORE
+SECTIONS = _quality.SECTIONS | MORE | {"distillation": _quality_distillation.SECTION}
 
 
 def one(section: str, data: str, seed: int, rows: int | None, training: dict) -> dict:

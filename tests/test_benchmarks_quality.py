@@ -19,7 +19,7 @@ def bench(monkeypatch):
     """The modules of the benchmark by name, from a place where the data lies."""
     monkeypatch.chdir(BENCHMARKS.parent)
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    names = ("_tasks", "_quality", "_quality_steps", "quality")
+    names = ("_tasks", "_quality", "_quality_steps", "_quality_distillation", "quality")
     yield {name: importlib.import_module(name) for name in names}
     for name in names:
         sys.modules.pop(name, None)
@@ -57,7 +57,7 @@ def test_quantization(bench, monkeypatch, capsys):
     few(monkeypatch, bench["_quality_steps"], WAYS=ways)
     found = bench["quality"].main(["--only", "quantization", "--data", "credit", "--json", *SMALL])
     figures = found["quantization"]["credit"][0]
-    assert len(figures) == 1 + 2 * len(ways) - 1 + 1
+    assert len(figures) == 1 + 2 * len(ways) - 1 + 1 + 4
     printed = json.loads(capsys.readouterr().out)
     assert printed["quantization"]["credit"][0] == figures
     text = bench["_quality_steps"].report_quantization("credit", [figures, figures])
@@ -65,13 +65,15 @@ def test_quantization(bench, monkeypatch, capsys):
 
 
 def test_distillation_and_students(bench, monkeypatch, capsys):
-    steps = bench["_quality_steps"]
-    few(monkeypatch, steps, KINDS=("probabilities", "out-of-fold", "code of thresholds"))
-    few(monkeypatch, steps, UNLABELLED=("mixup",), STUDENTS=((8,),))
+    kinds = bench["_quality_distillation"]
+    few(monkeypatch, kinds, KINDS=("probabilities", "out-of-fold"), TREES=("code of thresholds",))
+    few(monkeypatch, kinds, UNLABELLED=("mixup",), MEMORY=2)
+    few(monkeypatch, bench["_quality_steps"], STUDENTS=((8,),))
     found = bench["quality"].main(["--only", "distillation,students", "--data", "credit", *SMALL])
     distilled, students = (found[name]["credit"][0] for name in ("distillation", "students"))
     assert {"teacher", "labels alone", "out-of-fold", "no labels, mixup"} < set(distilled)
     assert {"self-distillation, hint", "two teachers", "code of thresholds"} < set(distilled)
+    assert {"memorised teacher", "memorised teacher, out-of-fold"} < set(distilled)
     assert students["8 float32"]["bytes"] > 2 * students["8 int4, 80% pruned"]["bytes"]
     text = capsys.readouterr().out
     assert "to labels alone" in text and "to LightGBM" in text
@@ -116,6 +118,23 @@ def test_acceptance_on_images(bench, monkeypatch, capsys, tmp_path):
     printed = capsys.readouterr()
     assert "goal >= 38.0x" in printed.out and "int4, 99 % pruned" in printed.out
     assert chart.exists() or "no chart: " in printed.err
+
+
+def test_distillation_of_images(bench, monkeypatch, capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    images(tmp_path, "train", 400, rng)
+    images(tmp_path, "t10k", 100, rng)
+    monkeypatch.setattr(bench["_tasks"], "FASHION", tmp_path)
+    kinds = bench["_quality_distillation"]
+    few(monkeypatch, kinds, KINDS=("probabilities", "mixup copies", "out-of-fold"))
+    few(monkeypatch, kinds, UNLABELLED=("marginal",))
+    found = bench["quality"].main(
+        ["--only", "distillation", "--data", "fashion", "--epochs", "2", "--seeds", "1"]
+    )
+    figures = found["distillation"]["fashion"][0]
+    assert {"teacher", "code of a layer", "hint of a layer", "two teachers"} < set(figures)
+    assert not [name for name in figures if "memorised" in name or "leaves" in name]
+    assert "student 32-16" in capsys.readouterr().out
 
 
 def test_a_missing_data_set_says_how_to_get_it(bench, monkeypatch, tmp_path):
