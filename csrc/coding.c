@@ -79,12 +79,12 @@ typedef struct encoder {
     uint64_t low, waiting; /* waiting: bytes that a carry may still change, the first one in `cache` */
     uint32_t range;
     uint8_t cache;
-    size_t at;    /* bytes written, the first of them (always 0) included */
-    uint8_t *out; /* or NULL */
+    size_t at, room; /* at: bytes needed, the first of them (always 0) included */
+    uint8_t *out;
 } encoder;
 
 static void put_byte(encoder *e, uint8_t byte) {
-    if (e->out && e->at)
+    if (e->at && e->at <= e->room)
         e->out[e->at - 1] = byte;
     e->at++;
 }
@@ -134,8 +134,8 @@ static void put_plain(encoder *e, uint32_t value) {
     }
 }
 
-static size_t encode(model *m, const uint32_t *values, uint32_t n, uint8_t *out) {
-    encoder e = {.range = UINT32_MAX, .waiting = 1, .out = out};
+static size_t encode(model *m, const uint32_t *values, uint32_t n, uint8_t *out, size_t room) {
+    encoder e = {.range = UINT32_MAX, .waiting = 1, .out = out, .room = room};
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t *row = values + (size_t)i * m->k;
         for (uint32_t j = 0; j < m->k; j++) {
@@ -158,14 +158,14 @@ static size_t encode(model *m, const uint32_t *values, uint32_t n, uint8_t *out)
     return e.at - 1;
 }
 
-size_t ft_coding_encode(const uint32_t *values, uint32_t n, uint32_t k, uint32_t bits,
-                        uint8_t *out) {
+size_t ft_coding_encode(const uint32_t *values, uint32_t n, uint32_t k, uint32_t bits, uint8_t *out,
+                        size_t room) {
     if (n == 0 || k == 0)
         return 0;
     model m;
     if (model_start(&m, k, bits))
         return 0;
-    const size_t size = encode(&m, values, n, out);
+    const size_t size = encode(&m, values, n, out, room);
     ft_free(m.nonzeros);
     return size;
 }

@@ -8,9 +8,10 @@
 /* Both work on n rows of k values of `bits` bits (4, 8 or 32), given as 32-bit patterns: the low
  * `bits` bits count, two's complement; the lowest value of 4 or 8 bits (-8 or -128) has no code. */
 
-/* Bytes needed; 0 where n or k is 0.  `out` may be NULL to only measure, else it has room for that
- * many bytes. */
-size_t ft_coding_encode(const uint32_t *values, uint32_t n, uint32_t k, uint32_t bits, uint8_t *out);
+/* Bytes needed, of which those are written that `out` has room for; 0 where n or k is 0, and where
+ * memory is short. */
+size_t ft_coding_encode(const uint32_t *values, uint32_t n, uint32_t k, uint32_t bits, uint8_t *out,
+                        size_t room);
 
 /* 0, -1 where the stream is not exactly a coded n x k tensor (nothing is trusted), or -2 where
  * memory is short.  values: n x k. */

@@ -343,7 +343,9 @@ def test_coding_gives_back_what_it_took(rng, bits, density):
     values = rng.integers(1, 1 << bits, (20, 33), np.uint64).astype(np.uint32)
     values[values == 1 << (bits - 1)] = 1
     values[rng.random(values.shape) >= density] = 0
-    coded = _core.encode_weights(values, bits)
+    coded = _core.encode_weights(values, bits, 10_000)
+    assert _core.encode_weights(values, bits, len(coded)) == coded
+    assert _core.encode_weights(values, bits, len(coded) - 1) is None
     np.testing.assert_array_equal(_core.decode_weights(coded, 20, 33, bits), values)
     for wrong in (coded[:-1], coded + b"\0", b""):
         with pytest.raises(FarthingError, match="not 20 x 33 coded values"):
@@ -352,7 +354,7 @@ def test_coding_gives_back_what_it_took(rng, bits, density):
 
 def test_coding_of_other_bits():
     with pytest.raises(ValueError, match="bits must be 4, 8 or 32, got 16"):
-        _core.encode_weights(np.zeros((1, 1), np.uint32), 16)
+        _core.encode_weights(np.zeros((1, 1), np.uint32), 16, 0)
 
 
 def test_arrays_of_our_own_code_are_checked_all_the_same():

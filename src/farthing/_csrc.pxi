@@ -214,7 +214,8 @@ cdef extern from "prune.h":
 
 cdef extern from "coding.h":
     size_t ft_coding_encode(
-        const uint32_t *values, uint32_t n, uint32_t k, uint32_t bits, uint8_t *out
+        const uint32_t *values, uint32_t n, uint32_t k, uint32_t bits, uint8_t *out,
+        size_t room
     ) nogil
     int ft_coding_decode(
         const uint8_t *data, size_t size, uint32_t n, uint32_t k, uint32_t bits, uint32_t *values

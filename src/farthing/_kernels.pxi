@@ -246,18 +246,19 @@ def prune_neighbours(weights, size_t stay, size_t of):
     return keep.view("bool")
 
 
-def encode_weights(values, uint32_t bits) -> bytes:
-    """The coded form (docs/file-format.md) of C-contiguous uint32 patterns (n, k)."""
+def encode_weights(values, uint32_t bits, size_t room):
+    """The coded form (docs/file-format.md) of C-contiguous uint32 patterns (n, k), bytes; None where
+    it is longer than `room`."""
     cdef size_t size
     cdef const uint32_t *v = <const uint32_t *>contiguous(values, FT_ELEMENT_U32, &size)
     cdef uint32_t n, k
     check_bits(bits)
     n, k = values.shape
-    size = ft_coding_encode(v, n, k, bits, NULL)
-    coded = bytearray(size)
-    if n and k and (not size or ft_coding_encode(v, n, k, bits, <uint8_t *><char *>coded) != size):
+    coded = bytearray(room)
+    size = ft_coding_encode(v, n, k, bits, <uint8_t *><char *>coded, room)
+    if n and k and not size:
         raise MemoryError("no memory to code weights")
-    return bytes(coded)
+    return bytes(coded[:size]) if size <= room else None
 
 
 def decode_weights(bytes data not None, uint32_t n, uint32_t k, uint32_t bits):

@@ -66,8 +66,8 @@ def _stored(values: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
     else:
         plain = _core.join_nibbles(np.ascontiguousarray(values)) if bits == 4 else values
         patterns = values.astype(np.int32).view(np.uint32)
-    coded = np.frombuffer(_core.encode_weights(np.ascontiguousarray(patterns), bits), np.uint8)
-    return (coded, 1) if coded.nbytes < plain.nbytes else (plain, 0)
+    coded = _core.encode_weights(np.ascontiguousarray(patterns), bits, max(0, plain.nbytes - 1))
+    return (np.frombuffer(coded, np.uint8), 1) if coded else (plain, 0)
 
 
 def _float_layer(layer: Dense) -> tuple[Tensors, dict[str, int]]:

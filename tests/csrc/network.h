@@ -255,8 +255,9 @@ static inline void network_add_weight(file_builder *b, const char *name, const n
             else
                 patterns[i] = (uint32_t)(int32_t)l->weight[i];
         }
-        uint8_t *stream = malloc(ft_coding_encode(patterns, l->n, l->k, l->bits, NULL));
-        const size_t size = ft_coding_encode(patterns, l->n, l->k, l->bits, stream);
+        const size_t size = ft_coding_encode(patterns, l->n, l->k, l->bits, NULL, 0);
+        uint8_t *stream = malloc(size);
+        ft_coding_encode(patterns, l->n, l->k, l->bits, stream, size);
         network_add(b, name, "weight", FT_U8, size, 0, stream);
         free(stream);
         free(patterns);

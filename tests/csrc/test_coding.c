@@ -25,10 +25,12 @@ static int same_values(const uint32_t *a, const uint32_t *b, uint32_t count, uin
 static size_t check_round_trip(const uint32_t *values, uint32_t n, uint32_t k, uint32_t bits,
                                uint8_t *coded) {
     static uint32_t decoded[MAX_COUNT];
-    const size_t size = ft_coding_encode(values, n, k, bits, NULL);
+    const size_t size = ft_coding_encode(values, n, k, bits, NULL, 0);
     memset(coded, 0xa5, MAX_BYTES);
     CHECK(size >= 4 && size < MAX_BYTES, "%u x %u, %u bits: %zu bytes", n, k, bits, size);
-    CHECK(ft_coding_encode(values, n, k, bits, coded) == size, "%zu", size);
+    CHECK(ft_coding_encode(values, n, k, bits, coded, size - 1) == size && coded[size - 1] == 0xa5,
+          "%u x %u: one byte too few, and it is written", n, k);
+    CHECK(ft_coding_encode(values, n, k, bits, coded, MAX_BYTES) == size, "%zu", size);
     CHECK(coded[size] == 0xa5, "%u x %u: a byte past the stream is written", n, k);
     memset(decoded, 0xa5, sizeof decoded);
     CHECK(ft_coding_decode(coded, size, n, k, bits, decoded) == 0 &&
@@ -69,7 +71,7 @@ static void test_known_bytes(void) {
     const uint32_t values[] = {0, 5, 0, 9, 0, 0};
     uint8_t coded[64];
     uint32_t decoded[6];
-    const size_t size = ft_coding_encode(values, 2, 3, 4, coded);
+    const size_t size = ft_coding_encode(values, 2, 3, 4, coded, sizeof coded);
     CHECK(size == sizeof known_bytes && !memcmp(coded, known_bytes, size), "%zu bytes", size);
     for (size_t i = 0; size != sizeof known_bytes && i < size; i++) printf("0x%02x, ", coded[i]);
     CHECK(ft_coding_decode(known_bytes, sizeof known_bytes, 2, 3, 4, decoded) == 0 &&
@@ -79,8 +81,8 @@ static void test_known_bytes(void) {
 
 static void test_edges(void) {
     uint32_t values[1] = {0};
-    CHECK(ft_coding_encode(values, 0, 5, 4, NULL) == 0, "no rows");
-    CHECK(ft_coding_encode(values, 5, 0, 4, NULL) == 0, "no columns");
+    CHECK(ft_coding_encode(values, 0, 5, 4, NULL, 0) == 0, "no rows");
+    CHECK(ft_coding_encode(values, 5, 0, 4, NULL, 0) == 0, "no columns");
     CHECK(ft_coding_decode((const uint8_t *)"", 0, 0, 5, 4, values) == 0, "no rows need no bytes");
     CHECK(ft_coding_decode((const uint8_t *)"\0", 1, 0, 5, 4, values) == -1, "bytes for no rows");
     CHECK(ft_coding_decode((const uint8_t *)"", 0, 1, 1, 4, values) == -1, "no bytes for a value");
@@ -91,7 +93,7 @@ static void test_edges(void) {
     for (uint32_t bits = 4; bits <= 8; bits += 4) {
         uint8_t coded[64];
         values[0] = 1u << (bits - 1);
-        const size_t size = ft_coding_encode(values, 1, 1, bits, coded);
+        const size_t size = ft_coding_encode(values, 1, 1, bits, coded, sizeof coded);
         CHECK(ft_coding_decode(coded, size, 1, 1, bits, values) == -1, "the lowest of %u bits", bits);
     }
 }

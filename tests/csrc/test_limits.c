@@ -55,7 +55,7 @@ static void set_coded(const char *tensor, const uint32_t *patterns, uint32_t n, 
     begin(&sparse);
     file_tensor *t = file_find(&builder, tensor);
     free(t->data);
-    t->size = t->shape[0] = ft_coding_encode(patterns, n, k, bits, stream);
+    t->size = t->shape[0] = ft_coding_encode(patterns, n, k, bits, stream, sizeof stream);
     t->data = malloc(t->size);
     memcpy(t->data, stream, t->size);
 }
