@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 
 import farthing
-from farthing.grids import fit_grid
+from farthing.activations import activate
+from farthing.grids import Grid, fit_grid
 from farthing.layers import Dense
 from farthing.quantization import quantize_weight
 from farthing.quantization.affine import affine
 from farthing.quantization.formats import WeightFormat
 from farthing.quantization.integer import FINE, IntegerWeights
-from farthing.quantization.lsq import LearnedSteps
+from farthing.quantization.lsq import LearnedGrid, LearnedSteps
 from farthing.quantization.methods import METHODS
 from farthing.quantization.ranges import CALIBRATIONS
+from farthing.quantization.views import keep_grids
 
 INT4 = WeightFormat(4, 7, None)
 
@@ -268,6 +270,74 @@ def test_the_gradient_of_a_learned_step_is_the_paper_s():
     assert (np.abs(weight / step) > 7).any()
 
 
+def test_the_gradient_of_activation_steps_is_that_of_rounding_held_still():
+    """By differences: what rounding adds, in steps, and what is clamped stay as they are."""
+    rng = np.random.default_rng(0)
+    amax, n, rate = 15, 6, 1e-3
+    layer = Dense("dense1", rng.normal(size=(n, n)), rng.normal(size=n), "gelu", residual=True)
+    x = rng.normal(size=(40, n))
+    grids = {"pre": Grid(0.2, -1.5), "output": Grid(0.07, -0.1), "residual": Grid(0.3, -2.0)}
+    views = {name: LearnedGrid(grid, amax) for name, grid in grids.items()}
+    for name, view in views.items():
+        setattr(layer, f"{name}_view", view)
+        view.rate = rate
+    shown, backward = layer.forward(x, training=True)
+    gradient = rng.normal(size=shown.shape)
+
+    held = {}
+
+    def rounded(name, values, scale):
+        grid = grids[name]
+        exact = (values - grid.offset) / scale
+        if name not in held:  # at the steps that there are
+            held[name] = (np.rint(exact) - exact, exact < 0, exact > amax)
+        off, below, above = held[name]
+        codes = np.where(below, 0, np.where(above, amax, exact + off))
+        return grid.offset + codes * scale
+
+    def surrogate(pre, output, residual):
+        z = rounded("pre", x @ layer.weight.T + layer.bias, pre)
+        y = rounded("output", activate("gelu", z)[0], output)
+        return rounded("residual", y + x, residual)
+
+    scales = [grid.scale for grid in grids.values()]
+    np.testing.assert_allclose(surrogate(*scales), shown, rtol=1e-12)
+    assert all(below.any() and above.any() for _, below, above in held.values())
+    backward(gradient)
+    for i, (name, view) in enumerate(views.items()):
+        moved = []
+        for d in (1e-6, -1e-6):
+            others = list(scales)
+            others[i] *= 1 + d
+            moved.append((gradient * surrogate(*others)).sum())
+        slope = (moved[0] - moved[1]) / 2e-6 / np.sqrt(n * amax)
+        # By the logarithm of the step; the moment of Adam after one step is a tenth of it.
+        assert view._mean[0] == pytest.approx(0.1 * slope, rel=1e-4), name
+        assert view.grid.offset == grids[name].offset
+        assert np.log(view.grid.scale / scales[i]) == pytest.approx(
+            -10 * rate * np.sign(slope), rel=1e-3
+        )
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_learned_activation_steps_are_delivered(activation):
+    X, y = credit.data()
+    model = farthing.Classifier(
+        (12, 12), activation=activation, residual=True, max_epochs=2, random_state=0
+    ).fit(X, y)
+    start = farthing.quantize(model, X, y)
+    learned = farthing.quantize(model, X, y, training="lsq", epochs=2)
+    for before, after in zip(start.model_.layers[:-1], learned.model_.layers[:-1], strict=True):
+        for grid in ("pre_grid", "value_grid", "output_grid"):
+            old, new = getattr(before, grid), getattr(after, grid)
+            assert (old is None) == (new is None)
+            if old is not None:
+                assert new.offset == old.offset and new.scale != old.scale
+                assert 0.5 < new.scale / old.scale < 2
+    wanted = model.predict_proba(X)
+    assert np.abs(learned.predict_proba(X) - wanted).max() < 0.05
+
+
 def test_landing_is_right_in_the_mean_and_nearest_is_not():
     rng = np.random.default_rng(0)
     layer, _, _ = problem()
@@ -377,16 +447,23 @@ def test_learned_steps_go_back_with_the_weights_of_the_best_epoch():
         seen.append((id(self), original(self)))
         return original(self)
 
+    def kept(layer):
+        if layer.output_view is not None:
+            delivered.append((id(layer.output_view), layer.output_view.step.copy()))
+        keep_grids(layer)
+
     def spy(self, weight):
         delivered.append((id(self), self.step.copy()))
         return packed(self, weight)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LearnedSteps, "snapshot", snapshot)
+        patch.setattr(LearnedGrid, "snapshot", snapshot)
+        patch.setattr("farthing.quantization.api.keep_grids", kept)
         patch.setattr(LearnedSteps, "packed", spy)
         arguments = {"training": "lsq", "epochs": 12, "alpha": 0.0, "augment": 0}
         farthing.quantize(model, X, y, weight_bits=4, learning_rate=0.02, **arguments)
     last = dict(seen)  # of the best epoch, the last that was better
-    assert len(delivered) == 2
+    assert len(delivered) == 3
     for view, step in delivered:
         assert np.array_equal(step, last[view])

@@ -37,6 +37,12 @@ def _within(values: np.ndarray, view: ValueView) -> np.ndarray:
     return within if lower is None else np.logical_and(within, values >= lower, out=within)
 
 
+def _learn(view: ValueView | None, gradient: np.ndarray) -> None:
+    """Shows the gradient by its values to a view that learns."""
+    if hasattr(view, "learn"):
+        view.learn(gradient)
+
+
 class Scratch:
     """Arrays that a layer writes into again at every step, by purpose, shape and type."""
 
@@ -205,6 +211,12 @@ class Dense:
         self.quantized = self.output_scale = self.pre_grid = self.value_grid = None
         self.output_offset = 0.0
 
+    @property
+    def views(self) -> list:
+        """What is in place of its weights and values in training."""
+        found = (self.weight_view, self.pre_view, self.output_view, self.residual_view)
+        return [view for view in found if view is not None]
+
     def drop_views(self) -> None:
         """Ends quantization-aware training."""
         self.weight_view = self.pre_view = self.output_view = self.residual_view = None
@@ -279,10 +291,13 @@ class Dense:
         def backward(dy, need_input=True, out=None):
             out = {} if out is None else out
             if summed is not None:
+                _learn(self.residual_view, dy)
                 dy = np.multiply(dy, summed, out=new("dy", dy.shape, dy.dtype))
             dz = dy
-            for factor in (after, slope, before):
+            views = (self.output_view, None, self.pre_view)
+            for factor, view in zip((after, slope, before), views, strict=True):
                 if factor is not None:
+                    _learn(view, dz)
                     dz = np.multiply(dz, factor, out=new("dz", dy.shape, dy.dtype))
             gradient = {}
             if norm_backward is None:

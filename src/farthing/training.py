@@ -73,7 +73,7 @@ class _Best:
         norms = [layer.norm for layer in model.layers if layer.norm is not None]
         self._statistics = [(norm, norm.mean.copy(), norm.variance.copy()) for norm in norms]
         # Nor is what a view has learnt.
-        views = [layer.weight_view for layer in model.layers]
+        views = [view for layer in model.layers for view in layer.views]
         self._views = [(view, view.snapshot()) for view in views if hasattr(view, "snapshot")]
 
     def restore(self) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.encoding import Standardizer
+from farthing.grids import GridView
 from farthing.layers import Dense
 from farthing.optimizer import one_cycle
 from farthing.quantization.affine import ROUNDINGS, quantize_affine
@@ -17,11 +18,11 @@ from farthing.quantization.calibration import (
 )
 from farthing.quantization.formats import WEIGHT_MAX, WeightFormat, formats_of
 from farthing.quantization.integer import IntegerWeights
-from farthing.quantization.lsq import LearnedSteps
+from farthing.quantization.lsq import LearnedGrid, LearnedSteps
 from farthing.quantization.methods import METHODS
 from farthing.quantization.ranges import CALIBRATIONS
 from farthing.quantization.rtn import auto_weight_max, nearest
-from farthing.quantization.views import set_grid_views, set_views
+from farthing.quantization.views import keep_grids, set_grid_views, set_views
 from farthing.steps import Step
 
 __all__ = ["quantize"]
@@ -100,10 +101,10 @@ def quantize(
         Biases take up what the sums of a layer differ by in the mean (Nagel et al. 2019).
     training : None, "qat", "lsq" or "integer"
         None chooses integers after training. "qat" trains through the rounding with the
-        straight-through estimator (Bengio et al. 2013; Jacob et al. 2018), "lsq" the steps of the
-        grid too (Esser et al. 2020). "integer" keeps int8 weights and no float copy: updates are
-        rounded to whole steps by chance, the network runs on those weights or their 4-bit view
-        (Gupta et al. 2015). The last two have one scale a row.
+        straight-through estimator (Bengio et al. 2013; Jacob et al. 2018), "lsq" the steps of
+        weights and activations too (Esser et al. 2020). "integer" keeps int8 weights and no float
+        copy: updates are rounded to whole steps by chance, the network runs on those weights or
+        their 4-bit view (Gupta et al. 2015). The last two have one scale a row.
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
         that the model has learnt from, y adds mostly its noise.
@@ -268,7 +269,7 @@ def _train(
         step.train(**options, input_amax=amax)
         return
     for layer in layers:
-        set_grid_views(layer, amax)
+        set_grid_views(layer, amax, LearnedGrid if training == "lsq" else GridView)
     rng = np.random.default_rng(step.seed)
     chance = "stochastic" if rounding is NEAREST else str(rounding)
 
@@ -284,11 +285,13 @@ def _train(
                 layer.weight_view = view_of(layer)
             if training == "integer":
                 layer.weight_view.land(layer)
-            else:
-                layer.weight_view.rate = options["learning_rate"] * one_cycle(index, total)
+                continue
+            for view in layer.views:
+                view.rate = options["learning_rate"] * one_cycle(index, total)
 
     def on_end() -> None:
         for layer in layers:
+            keep_grids(layer)
             layer.quantized = layer.weight_view.packed(layer.weight)
             layer.weight = layer.quantized.dequantize()
 

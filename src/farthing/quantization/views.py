@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from farthing.grids import GridView
@@ -9,7 +11,7 @@ from farthing.layers import Dense
 from farthing.quantization.formats import WeightFormat
 from farthing.quantization.rtn import largest_weight, nearest
 
-__all__ = ["WeightGrid", "set_grid_views", "set_views"]
+__all__ = ["WeightGrid", "keep_grids", "set_grid_views", "set_views"]
 
 # Steps between two searches of the rows' scales.
 SCALE_INTERVAL = 16
@@ -46,12 +48,24 @@ def set_views(layer: Dense, form: WeightFormat, amax: int) -> None:
     set_grid_views(layer, amax)
 
 
-def set_grid_views(layer: Dense, amax: int) -> None:
-    """Training sees the grids' values."""
+def set_grid_views(layer: Dense, amax: int, kind: Callable = GridView) -> None:
+    """Training sees the grids' values, by views of a kind that takes a grid and amax."""
     if layer.output_scale is None:
         return
     if layer.pre_grid is not None:
-        layer.pre_view = GridView(layer.pre_grid, amax)
-    layer.output_view = GridView(layer.value_grid or layer.output_grid, amax)
+        layer.pre_view = kind(layer.pre_grid, amax)
+    layer.output_view = kind(layer.value_grid or layer.output_grid, amax)
     if layer.residual:
-        layer.residual_view = GridView(layer.output_grid, amax)
+        layer.residual_view = kind(layer.output_grid, amax)
+
+
+def keep_grids(layer: Dense) -> None:
+    """The grids of the layer are those that its views have come to."""
+    if layer.output_scale is None:
+        return
+    if layer.pre_grid is not None:
+        layer.pre_grid = layer.pre_view.grid
+    last = layer.output_view.grid
+    if layer.residual:
+        layer.value_grid, last = last, layer.residual_view.grid
+    layer.output_scale, layer.output_offset = last
