@@ -24,6 +24,7 @@ GROUPS = [
         "embeddings",
         "indices",
         "metrics",
+        "moments",
     }
     | {"precision", "routing", "samples", "streams"},
     {"categories", "edges", "grids", "standardizer"},

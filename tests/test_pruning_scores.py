@@ -176,9 +176,9 @@ def least_squares(X, layer, support):
 
 @pytest.fixture
 def undamped(monkeypatch):
-    from farthing.pruning import obs
+    from farthing import moments
 
-    monkeypatch.setattr(obs, "DAMPING", 1e-9)
+    monkeypatch.setattr(moments, "DAMPING", 1e-9)
 
 
 def test_obs_is_the_growth_of_the_error_after_the_best_update(undamped):

@@ -9,7 +9,6 @@ import numpy as np
 from farthing.backprop import signals
 from farthing.model import Model
 from farthing.steps import Step
-from farthing.tables import at
 
 __all__ = ["Sample"]
 
@@ -19,19 +18,20 @@ ROWS = 4096
 class Sample:
     """At most so many rows of a step's fit part, drawn by its seed.
 
-    index: where they are in it; weight: theirs, or None.
+    index: where they are in it; rows: raw; share: (n,), how much each counts, adding up to 1.
     """
 
     def __init__(self, step: Step, rows: int = ROWS):
         fit = step.fit
         drawn = np.random.default_rng(step.seed).permutation(len(fit.rows))
         self.index = np.sort(drawn[:rows])
-        self._rows = fit.rows[self.index]
-        self.weight = at(fit.weight, self.index)
+        self.rows = fit.rows[self.index]
+        weight = np.ones(len(self.index)) if fit.weight is None else fit.weight[self.index]
+        self.share = weight / weight.sum()
 
     def _expanded(self, model: Model) -> np.ndarray:
         encoder = model.encoder
-        return encoder.expand(encoder.positions(self._rows, model.input_amax))
+        return encoder.expand(encoder.positions(self.rows, model.input_amax))
 
     def inputs(self, model: Model) -> list[np.ndarray]:
         """What every layer is given, (rows, k)."""

@@ -31,10 +31,7 @@ class Fisher(Magnitude):
     def sizes(self, model: Model) -> list[np.ndarray]:
         rng = np.random.default_rng(self._seed)
         signals = self._sample.signals(model, lambda z: _score_gradient(model.link, z, rng))
-        weight = self._sample.weight
-        share = np.full(len(self._sample.index), 1.0) if weight is None else weight
-        share = (share / share.sum())[:, None]
-        found = []
+        share, found = self._sample.share[:, None], []
         for layer, (x, dz) in zip(model.layers, signals, strict=True):
             # A row's gradient is an outer product, and so is its square.
             information = (np.square(dz) * share).T @ np.square(x)

@@ -9,6 +9,7 @@ import numpy as np
 from farthing._validate import FarthingError
 from farthing.layers import Dense
 from farthing.model import Model
+from farthing.moments import second_moments
 from farthing.probe import Sample
 from farthing.pruning.magnitude import Magnitude
 from farthing.steps import Step
@@ -16,9 +17,6 @@ from farthing.steps import Step
 __all__ = ["OBS"]
 
 ROWS = 8192
-# Added to the diagonal of the second moments, in parts of its mean, as SparseGPT does: inputs
-# that hardly vary would let weights grow without bound.
-DAMPING = 0.01
 # Refits of a row whose weights would take a wrong sign, without these, before they are cut to 0.
 SIGN_REFITS = 20
 
@@ -49,9 +47,6 @@ class OBS(Magnitude):
         self.rounds = 1 if scheduled else 8
         self._scheduled = scheduled
         self._sample = Sample(step, ROWS)
-        weight = self._sample.weight
-        n = len(self._sample.index)
-        self._share = (np.full(n, 1 / n) if weight is None else weight / weight.sum())[:, None]
         self._before = [layer.copy() for layer in step.model.layers]
         self._sums = [
             _sums(layer, x)
@@ -64,8 +59,7 @@ class OBS(Magnitude):
         for layer, x, before in zip(model.layers, inputs, self._sums, strict=True):
             # In a schedule the last layer's are in other units than before.
             sums = _sums(layer, x) if self._scheduled else before
-            _, moments, damping = self._moments(x)
-            moments += np.diag(damping)
+            moments = second_moments(x, self._sample.share).matrix
             diagonal = np.ones(layer.weight.shape)
             if self._scheduled:
                 diagonal[:] = np.diagonal(np.linalg.inv(moments))[:-1]
@@ -73,7 +67,7 @@ class OBS(Magnitude):
                 for rows, kept in _supports(layer):
                     inverse = np.diagonal(np.linalg.inv(moments[np.ix_(kept, kept)]))
                     diagonal[np.ix_(rows, kept[:-1])] = inverse[:-1]
-            total = (self._share * np.square(sums, dtype=np.float64)).sum() or 1.0
+            total = (self._sample.share @ np.square(sums, dtype=np.float64)).sum() or 1.0
             found.append((np.abs(layer.weight) / np.sqrt(diagonal * total)).astype(np.float32))
         return found
 
@@ -86,22 +80,11 @@ class OBS(Magnitude):
                 self._refit(layer, before, x, sums)
             x, _ = layer.forward(x)
 
-    def _moments(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The inputs and 1, which the bias multiplies, weighted; their second moments
-        (k + 1, k + 1); and what is to be added to the diagonal of these."""
-        with_one = np.column_stack([x, np.ones(len(x))]).astype(np.float64)
-        weighted = self._share * with_one
-        moments = with_one.T @ weighted
-        mean = np.trace(moments[:-1, :-1]) / len(moments) or 1.0
-        damping = np.append(np.full(len(moments) - 1, DAMPING * mean), 0)
-        return weighted, moments, damping
-
     def _refit(self, layer: Dense, before: Dense, x: np.ndarray, sums: np.ndarray) -> None:
-        weighted, moments, damping = self._moments(x)
+        moments, damping, weighted = second_moments(x, self._sample.share)
         old = np.column_stack([before.weight, before.bias]).astype(np.float64)
         # Damped towards the weights that there were, not towards 0.
         wanted = weighted.T @ sums + damping[:, None] * old.T
-        moments += np.diag(damping)
         for rows, kept in _supports(layer):
             new = np.linalg.solve(moments[np.ix_(kept, kept)], wanted[np.ix_(kept, rows)]).T
             if layer.sign is not None:

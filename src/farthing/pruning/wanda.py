@@ -27,8 +27,8 @@ class Wanda(Magnitude):
         self._sample = Sample(step)
 
     def sizes(self, model: Model) -> list[np.ndarray]:
-        weight, found = self._sample.weight, []
+        found = []
         for layer, x in zip(model.layers, self._sample.inputs(model), strict=True):
-            energy = np.average(np.square(x, dtype=np.float64), axis=0, weights=weight)
+            energy = np.average(np.square(x, dtype=np.float64), axis=0, weights=self._sample.share)
             found.append((np.abs(layer.weight) * np.sqrt(energy)).astype(np.float32))
         return self._in_units(found)

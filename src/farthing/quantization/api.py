@@ -9,6 +9,7 @@ from farthing.encoding import Standardizer
 from farthing.grids import GridView
 from farthing.layers import Dense
 from farthing.optimizer import one_cycle
+from farthing.probe import Sample
 from farthing.quantization.affine import ROUNDINGS, quantize_affine
 from farthing.quantization.calibration import (
     CALIBRATION_ROWS,
@@ -240,15 +241,13 @@ def _calibrate(
     bias_correction: bool,
     training,
 ) -> None:
-    fit, network = step.fit, step.model
-    sample = np.random.default_rng(step.seed).permutation(len(fit.rows))[:CALIBRATION_ROWS]
+    network, sample = step.model, Sample(step, CALIBRATION_ROWS)
     if isinstance(network.encoder, Standardizer):
-        unit_range(network, fit.rows)
-    weight = np.ones(len(sample)) if fit.weight is None else fit.weight[sample]
+        unit_range(network, step.fit.rows)
     calibrate_layers(
         network,
-        fit.rows[sample],
-        weight / weight.sum(),
+        sample.rows,
+        sample.share,
         formats,
         amax,
         solver=solver,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from farthing.layers import Dense, QuantizedWeight
+from farthing.moments import second_moments
 from farthing.quantization.formats import WeightFormat
 from farthing.quantization.rtn import integer_bounds, nearest, steps_of
 
 __all__ = ["gptq"]
-
-# Added to the diagonal of the second moments, in parts of its mean.
-DAMPING = 0.01
 
 
 def gptq(
@@ -30,10 +28,7 @@ def gptq(
     step = steps_of(packed)
     low, high = integer_bounds(layer, form)
     k = layer.n_inputs
-    with_one = np.column_stack([x, np.ones(len(x))]).astype(np.float64)
-    moments = with_one.T @ (weight[:, None] * with_one)
-    damping = DAMPING * (np.trace(moments[:k, :k]) / k or 1.0)
-    moments[np.arange(k), np.arange(k)] += damping
+    moments = second_moments(x, weight).matrix
     order = np.append(np.argsort(-np.diagonal(moments)[:k], kind="stable"), k)
     inverse = np.linalg.inv(moments[np.ix_(order, order)])
     upper = np.linalg.cholesky(inverse).T

@@ -9,7 +9,7 @@ import numpy as np
 from farthing.grids import GridView
 from farthing.layers import Dense
 from farthing.quantization.formats import WeightFormat
-from farthing.quantization.rtn import largest_weight, nearest
+from farthing.quantization.rtn import largest_weight, nearest, steps_of
 
 __all__ = ["WeightGrid", "keep_grids", "set_grid_views", "set_views"]
 
@@ -30,13 +30,7 @@ class WeightGrid:
     def __call__(self, weight: np.ndarray, training: bool) -> np.ndarray:
         form = self.form
         if not training or self.calls % SCALE_INTERVAL == 0:
-            packed = nearest(weight, form)
-            step = packed.scale[:, None]
-            if packed.group_scales is not None:
-                step = np.repeat(packed.group_scales * step, form.group_size, axis=1)[
-                    :, : weight.shape[1]
-                ]
-            self.step = step.astype(weight.dtype)
+            self.step = steps_of(nearest(weight, form)).astype(weight.dtype)
         self.calls += training
         limit = largest_weight(form.bits, form.weight_max)
         return np.clip(np.rint(weight / self.step), -limit, limit) * self.step
