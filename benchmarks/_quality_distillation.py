@@ -11,7 +11,7 @@ from _tasks import LENET, Task
 
 import farthing
 
-HIDDEN = {"fashion": (32, 16), "credit": (32, 16), "german": (16,)}
+HIDDEN = {"fashion": (100, 50), "credit": (32, 16), "german": (16,)}
 # Copies of 784 pixels are dear.
 COPIES = {"fashion": 1, "credit": 3, "german": 3}
 # So many times the trees that are best, for a teacher that has memorised its rows.

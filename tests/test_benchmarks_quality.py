@@ -134,7 +134,7 @@ def test_distillation_of_images(bench, monkeypatch, capsys, tmp_path):
     figures = found["distillation"]["fashion"][0]
     assert {"teacher", "code of a layer", "hint of a layer", "two teachers"} < set(figures)
     assert not [name for name in figures if "memorised" in name or "leaves" in name]
-    assert "student 32-16" in capsys.readouterr().out
+    assert "student 100-50" in capsys.readouterr().out
 
 
 def test_a_missing_data_set_says_how_to_get_it(bench, monkeypatch, tmp_path):

@@ -86,8 +86,9 @@ def prune(
         the next. "feature": all that the first layer reads of a raw feature. What a neuron or
         feature says on average over X, where given, goes into the next bias. "bin":
         neighbouring bins of a feature become one; the norm is that of the corners, at the edge
-        between them, of the first layer's piecewise-linear functions. Neurons, features and
-        bins make the tables of the first layer smaller.
+        between them, of the first layer's piecewise-linear functions, the "magnitude" alone: what
+        other methods say of a weight does not know that a merger's two changes cancel beyond its
+        bins. Neurons, features and bins make the tables of the first layer smaller.
     schedule : None, "cubic" or "iterative"
         None drops at once; "cubic" raises the sparsity along 1 - (1 - t)^3 while training
         (Zhu & Gupta 2017, "To prune, or not to prune"), "iterative" in five rounds, each of which

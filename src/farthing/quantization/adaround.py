@@ -12,9 +12,9 @@ __all__ = ["adaround"]
 
 STEPS = 600
 RATE = 0.02
-WARM_UP = 0.2
-# How strongly, in the end, a weight is pushed to either side, beside the error in squared steps.
-PUSH = 0.02
+# How strongly a weight is pushed to either side, beside the error in squared steps; at first only
+# where it nearly is there.
+PUSH = 0.5
 SHARPNESS = (20.0, 2.0)
 # The sigmoid is stretched to this range and cut to [0, 1], so that it gets to both ends.
 STRETCH = (-0.1, 1.1)
@@ -29,13 +29,13 @@ def adaround(
     placed by a variable, which gradients of the squared error of the sums and a growing push to
     either side decide (Nagel, Amjad, van Baalen, Louizos & Blankevoort 2020, "Up or down? Adaptive
     rounding for post-training quantization"). The error is taken whole, through the second moments
-    of the inputs. Zeros and signs stay; so does the bias (n,), which is returned.
+    of the inputs, but for its mean, which goes into the bias (n,). Zeros and signs stay.
     """
     packed = nearest(layer.weight, form)
     step = steps_of(packed)
     low, high = integer_bounds(layer, form)
-    # The mean goes into the bias by bias correction: what rounding is to repeat is the rest.
-    centred = x - np.average(x, axis=0, weights=weight)
+    centre = weight @ x
+    centred = x - centre
     moments = (centred.T @ (weight[:, None] * centred)).astype(np.float32)
     moments /= np.trace(moments) / len(moments) or 1.0
     scaled = np.clip(layer.weight / step, low, high)
@@ -53,15 +53,15 @@ def adaround(
         inside = (soft > 0) & (soft < 1) & free
         soft = np.clip(soft, 0, 1) * free
         slope = (((soft - rest) * relative) @ moments) * relative * 2
-        if i >= WARM_UP * STEPS:
-            time = (i / STEPS - WARM_UP) / (1 - WARM_UP)
-            power = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * 0.5 * (1 + np.cos(np.pi * time))
-            off = 2 * soft - 1
-            slope -= 2 * PUSH * power * np.sign(off) * np.abs(off) ** (power - 1)
+        cosine = 0.5 * (1 + np.cos(np.pi * i / STEPS))
+        power = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * cosine
+        off = 2 * soft - 1
+        slope -= 2 * PUSH * power * np.sign(off) * np.abs(off) ** (power - 1)
         slope *= inside * (top - bottom) * sigmoid * (1 - sigmoid)
         mean += 0.1 * (slope - mean)
         square += 0.001 * (slope * slope - square)
         rate = RATE * np.sqrt(1 - 0.999 ** (i + 1)) / (1 - 0.9 ** (i + 1))
         variable -= rate * mean / (np.sqrt(square) + 1e-8)
     up = (bottom + (top - bottom) / (1 + np.exp(-variable)) >= 0.5) & free
-    return packed.with_values(np.clip(below + up, low, high)), layer.bias.astype(np.float64)
+    packed = packed.with_values(np.clip(below + up, low, high))
+    return packed, layer.bias + (layer.weight - packed.dequantize()).astype(np.float64) @ centre
