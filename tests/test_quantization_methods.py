@@ -381,15 +381,24 @@ def test_landing_is_right_in_the_mean_and_nearest_is_not():
         layer.weight = start
 
 
+@pytest.mark.parametrize("rounding", ["floor", "nearest", "stochastic"])
+def test_weights_that_no_update_moves_stay(rounding):
+    layer, _, _ = problem(n=40)
+    weights = IntegerWeights(layer, INT4, rounding, np.random.default_rng(0))
+    start = layer.weight.copy()
+    for _ in range(5):
+        weights.land(layer)
+    np.testing.assert_array_equal(layer.weight, start)
+
+
 def test_no_float_copy_is_kept_between_updates(monkeypatch):
-    """Whenever the network runs in training, its weights are integers, within int8."""
+    """Whenever the network runs, in training or to be judged, its weights are integers of int8."""
     X, y = credit.data()
     seen = []
     original = IntegerWeights.__call__
 
     def spy(self, weight, training):
-        if training:
-            seen.append(np.asarray(weight / self._step))
+        seen.append(np.asarray(weight / self._step))
         return original(self, weight, training)
 
     monkeypatch.setattr(IntegerWeights, "__call__", spy)

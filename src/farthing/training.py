@@ -160,6 +160,8 @@ class _Steps:
         for layer in layers:
             if layer.sign is not None:
                 layer.project()
+            if hasattr(layer.weight_view, "land"):
+                layer.weight_view.land(layer)
         return value
 
 

@@ -282,11 +282,9 @@ def _train(
         for layer in layers:
             if index == 0:  # not before: training has units of its own
                 layer.weight_view = view_of(layer)
-            if training == "integer":
-                layer.weight_view.land(layer)
-                continue
-            for view in layer.views:
-                view.rate = options["learning_rate"] * one_cycle(index, total)
+            if training == "lsq":
+                for view in layer.views:
+                    view.rate = options["learning_rate"] * one_cycle(index, total)
 
     def on_end() -> None:
         for layer in layers:

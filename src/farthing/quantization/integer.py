@@ -13,17 +13,19 @@ __all__ = ["IntegerWeights"]
 
 # Steps of the int8 weights to one of their 4-bit view: 7 of those are 126.
 FINE = 18
+# Steps within which a weight is where it was.
+STILL = 1e-4
 
 
 class IntegerWeights:
     """The int8 weights of a layer, and its weight view in training: theirs at 8 bits, at 4 bits
     the nearest multiples of `FINE` of them.
 
-    `land` puts the weights that an update has moved back onto integers: up or down by chance, so
-    that updates smaller than a step are right in the mean (Gupta, Agrawal, Gopalakrishnan &
-    Narayanan 2015, "Deep learning with limited numerical precision"). No float copy of the weights
-    is kept from one update to the next. With rounding to nearest most updates are lost: that is
-    there to compare. Steps are those of rounding to nearest before training.
+    `land`, after every update, puts the weights that it has moved back onto integers: up or down by
+    chance, so that updates smaller than a step are right in the mean (Gupta, Agrawal,
+    Gopalakrishnan & Narayanan 2015, "Deep learning with limited numerical precision"). No float
+    copy of the weights is kept from one update to the next. With rounding to nearest most updates
+    are lost: that is there to compare. Steps are those of rounding to nearest before training.
     """
 
     def __init__(self, layer: Dense, form: WeightFormat, rounding: str, rng: np.random.Generator):
@@ -33,11 +35,16 @@ class IntegerWeights:
         packed = nearest(layer.weight, form)
         self._scale = packed.scale
         self._step = (packed.scale / np.float32(self._fine))[:, None]
+        self.land(layer)
 
     def land(self, layer: Dense) -> None:
         """Rounds the weights of `layer`, in place; zeros and signs stay."""
         most = self._limit * self._fine
-        integers = self._round(layer.weight / self._step, self._rng)
+        scaled = layer.weight / self._step
+        whole = np.rint(scaled)
+        # What has not moved may be a rounding error below its integer.
+        scaled = np.where(np.abs(scaled - whole) < STILL, whole, scaled)
+        integers = self._round(scaled, self._rng)
         layer.weight[:] = np.clip(integers, -most, most) * self._step
         layer.project()
 
