@@ -9,7 +9,9 @@ from farthing.backprop import signals
 from farthing.encoding import Standardizer
 from farthing.layers import Dense
 from farthing.model import Model
+from farthing.pruning.obs import _signed
 from farthing.pruning.scores import METHODS, score_of
+from farthing.pruning.units import units_of
 from farthing.steps import Step
 
 DATA_FREE = ("magnitude", "random")
@@ -190,6 +192,74 @@ def test_obs_is_the_growth_of_the_error_after_the_best_update(undamped):
     for j in range(5):
         _, error = least_squares(rows, layer, np.delete(np.arange(5), j))
         assert size[0, j] ** 2 * total == pytest.approx(error, rel=1e-4)
+
+
+def test_obs_knows_what_goes_together(undamped):
+    """A neuron by what the next layer loses, a feature or block by all of its weights at once."""
+    X, _, model = network(hidden=(), link="identity")
+    X[:, 1] += X[:, 0]
+    X[:, 3] += X[:, 0]
+    step = step_on(model, X)
+    rows, layer = step.fit.rows.astype(np.float64), model.layers[0]
+    total = np.mean((rows @ layer.weight[0] + layer.bias[0]) ** 2)
+    group = np.array([0, 1, 0, 1, 2])
+    found = METHODS["obs"](step).together(step.model, 0, group)
+    for own in range(3):
+        _, error = least_squares(rows, layer, np.flatnonzero(group != own))
+        assert found[0, own] * total == pytest.approx(error, rel=1e-4)
+    units = units_of("feature", step.model, "l1", score=METHODS["obs"](step))
+    single = METHODS["obs"](step).sizes(step.model)[0][0]
+    np.testing.assert_allclose(units.norms()[0], single, rtol=1e-5)
+
+    X, _, model = network(hidden=(4,), link="identity")
+    step = step_on(model, X)
+    (norm,) = units_of("neuron", step.model, "l1", score=METHODS["obs"](step)).norms()
+    hidden, _ = model.layers[0].forward(step.fit.rows)
+    last = model.layers[1]
+    total = np.mean((hidden @ last.weight[0] + last.bias[0]) ** 2)
+    for j in range(4):
+        _, error = least_squares(hidden.astype(float), last, np.delete(np.arange(4), j))
+        assert norm[j] ** 2 * total == pytest.approx(error, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_obs_with_signs_is_bounded_least_squares(seed):
+    optimize = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(seed)
+    k = int(rng.integers(3, 25))
+    A = rng.normal(size=(200, 4)) @ rng.normal(size=(4, k)) + 0.3 * rng.normal(size=(200, k))
+    b = A @ rng.normal(size=k) + rng.normal(size=200)
+    sign = rng.choice([-1, 0, 1], k)
+    moments, wanted = A.T @ A / 200, A.T @ b / 200
+    found = _signed(moments, wanted, sign, np.linalg.solve(moments, wanted))
+    bounds = np.where(sign > 0, 0, -np.inf), np.where(sign < 0, 0, np.inf)
+    best = optimize.lsq_linear(A, b, bounds).x
+    assert (found * sign >= 0).all()
+    assert ((A @ found - b) ** 2).sum() < ((A @ best - b) ** 2).sum() * (1 + 1e-6)
+
+
+def test_obs_updates_in_a_schedule_what_stays():
+    """Of so few rows hardly anything is learnt in training: the update does the work."""
+    X, y = credit.data()
+    model, few = credit.fitted(), (X[:200], y[:200])
+    wanted = model.predict_proba(X)[:, 1]
+
+    def off(method):
+        small = farthing.prune(
+            model, *few, sparsity=0.8, method=method, schedule="cubic", learning_rate=1e-6
+        )
+        return float(np.abs(small.predict_proba(X)[:, 1] - wanted).mean())
+
+    assert off("obs") < 0.5 * off("magnitude")
+
+
+def test_what_is_excluded_is_left_alone():
+    X, y = credit.data()
+    before = credit.fitted((12, 8))
+    for arguments in ({"exclude": ["dense1"]}, {"sparsity": {"dense0": 0.5, "dense2": 0.5}}):
+        after = farthing.prune(before, X, y, method="obs", **{"sparsity": 0.5} | arguments)
+        old, new = (model.model_.layers[1] for model in (before, after))
+        assert np.array_equal(old.weight, new.weight) and new.mask is None
 
 
 def test_obs_gives_what_stays_its_best_values(undamped):

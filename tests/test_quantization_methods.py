@@ -497,3 +497,27 @@ def test_learned_steps_go_back_with_the_weights_of_the_best_epoch():
     assert len(delivered) == 3
     for view, step in delivered:
         assert np.array_equal(step, last[view])
+
+
+# ---- rows that count more -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_grids_go_by_the_weights_of_rows(calibration):
+    X, _ = credit.data()
+    X = X[:1000]
+    model = farthing.Classifier((16, 8), encoder=None, max_epochs=2, random_state=0)
+    model = model.fit(X, credit.data()[1][:1000])
+    far = X * np.where(np.arange(1000) < 20, 30, 1)[:, None]  # of some rows all values
+    options = {"calibration": calibration, "calibrate": False}
+
+    def grids(rows, weight=None):
+        small = farthing.quantize(
+            model, rows, sample_weight=weight, validation=(X, None), **options
+        )
+        return np.array([layer.output_scale for layer in small.model_.layers[:-1]])
+
+    light = np.where(np.arange(1000) < 20, 1e-6, 1.0)
+    np.testing.assert_allclose(grids(far, light), grids(far[20:]), rtol=0.1)
+    np.testing.assert_array_equal(grids(far, np.full(1000, 3.0)), grids(far))
+    assert (grids(far) > 1.5 * grids(far[20:])).any()

@@ -14,6 +14,7 @@ from farthing._validate import FarthingError, check_fraction
 from farthing.augmentation import sampled
 from farthing.base import Estimator
 from farthing.model import Model
+from farthing.sampling import auto_batch_size
 from farthing.scorer import Scorer
 from farthing.tables import (
     as_groups,
@@ -30,6 +31,9 @@ from farthing.targets import Classes, Means, Objective, Values
 from farthing.training import History, draw_seed, split_search, train
 
 __all__ = ["Step"]
+
+# Minibatches of an epoch of 1,024 rows or more, at least.
+STEPS = 64
 
 
 def _bare_objective(model: Model) -> Objective:
@@ -234,6 +238,13 @@ class Step:
             return 1.0
         fit = self.fit
         return self._objective.unit(fit.said if fit.known is None else fit.known, fit.weight)
+
+    def epochs(self, usual: int, augment: int) -> int:
+        """How many epochs to train where nobody says: as `usual`, and of few rows so many more
+        that each of those has its `STEPS`."""
+        rows = len(self.fit.rows) * (1 + augment)
+        steps = -(-rows // auto_batch_size(rows))
+        return max(usual, -(-usual * STEPS // steps))
 
     def train(
         self,

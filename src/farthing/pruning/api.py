@@ -9,6 +9,7 @@ from functools import partial
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.kernels import check_n_of_m, n_of_m
 from farthing.model import Model
+from farthing.probe import Sample
 from farthing.pruning.competition import Competition
 from farthing.pruning.schedules import SCHEDULES
 from farthing.pruning.scores import METHODS, score_of
@@ -17,10 +18,10 @@ from farthing.steps import Step
 
 __all__ = ["prune"]
 
-# The schedule reaches its sparsity at this share of the steps, in at most so many updates:
-# the rest of the training heals the final mask.
+# The schedule reaches its sparsity at this share of the steps: the rest of the training heals the
+# final mask.
 RAMP = 0.7
-UPDATES = 100
+EPOCHS = 6
 
 
 def prune(
@@ -96,7 +97,7 @@ def prune(
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
         that the model has learnt from, y adds mostly its noise.
-    epochs, learning_rate : of the schedule
+    epochs, learning_rate : of the schedule; None: 6, more of under 1,000 rows
     augment : int
         Copies of the rows, mixed among neighbours (MUNGE) and labelled by the model before
         the step, that the schedule trains on beside the rows themselves.
@@ -159,8 +160,8 @@ def prune(
             "prune before quantizing, or without a schedule"
         )
     score = score_of(method, step, scheduled=schedule is not None)
-    rows = None if step.fit is None else step.fit.rows
-    units = units_of(pattern, network, norm, rows, score, exclude)
+    sample = None if step.fit is None else Sample(step)
+    units = units_of(pattern, network, norm, sample, score, exclude)
     competition = Competition([layer.name for layer in units.layers], sparsity, scope, exclude)
     if threshold is not None:
         units.drop(competition.keep_above(units.norms(), threshold))
@@ -168,7 +169,8 @@ def prune(
     elif schedule is None:
         _drop_at_once(units, competition)
     else:
-        _train(step, units, competition, SCHEDULES[schedule], epochs or 6, learning_rate, augment)
+        epochs = epochs or step.epochs(EPOCHS, augment)
+        _train(step, units, competition, SCHEDULES[schedule], epochs, learning_rate, augment)
     units.shrink()
     return step.result(calibrate=calibrate)
 
@@ -200,10 +202,11 @@ def _train(
     def on_step(index: int, total: int, _model: Model) -> None:
         units.hold()
         ramp = max(1, int(RAMP * total))
-        interval = max(1, ramp // UPDATES)
+        interval = max(1, ramp // units.score.updates)
         if index > ramp or (index % interval and index != ramp):
             return
         units.drop(competition.keep(units.scores(), start, partial(schedule, index / ramp)))
+        units.score.settle(units.model)
 
     step.train(
         epochs=epochs,
@@ -214,3 +217,4 @@ def _train(
     )
     units.drop(competition.keep(units.scores(), start, lambda _: 1.0))
     units.complete()
+    units.score.settle(units.model)

@@ -19,6 +19,7 @@ class Magnitude:
     order = None
     is_loss = False
     rounds = 1
+    updates = 100
 
     def __init__(self, step: Step | None = None, scheduled: bool = False):
         self._step = step
@@ -31,6 +32,9 @@ class Magnitude:
         its deviation, where there are rows to know it by."""
         unit = 1.0 if self._step is None else self._step.unit
         return [*sizes[:-1], sizes[-1] / np.float32(unit)]
+
+    def together(self, model: Model, index: int, group: np.ndarray) -> np.ndarray | None:
+        return None
 
     def settle(self, model: Model) -> None:
         pass

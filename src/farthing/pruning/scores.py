@@ -25,16 +25,22 @@ class Score(Protocol):
     needs: "nothing", "rows" or "labels"; order: how the sizes of a unit's weights add up, 1 or 2
     as in an L1 or L2 norm, None where the caller may choose; is_loss: whether sizes of different
     layers mean the same, an increase of the loss or its square root; rounds: in so many parts
-    units go that go at once.
+    units go that go at once; updates: in at most so many on a schedule.
     """
 
     needs: str
     order: int | None
     is_loss: bool
     rounds: int
+    updates: int
 
     def sizes(self, model: Model) -> list[np.ndarray]:
         """An array like each layer's weight, >= 0."""
+
+    def together(self, model: Model, index: int, group: np.ndarray) -> np.ndarray | None:
+        """What every output of a layer loses without all inputs of a group, squared, (n, groups);
+        group: int (k,), of every input. None where weights that go together are worth their norm.
+        """
 
     def settle(self, model: Model) -> None:
         """Updates what stays, in place, after units went."""

@@ -12,6 +12,7 @@ from farthing.encoding import PiecewiseLinearEncoder
 from farthing.kernels import block_of, check_n_of_m, n_of_m, spread_blocks
 from farthing.layers import Dense
 from farthing.model import Model
+from farthing.probe import Sample
 from farthing.pruning.magnitude import Magnitude
 from farthing.pruning.scores import Score
 
@@ -19,9 +20,6 @@ __all__ = ["PATTERNS", "Units", "kind_of", "units_of"]
 
 BLOCK, N_OF_M = "4x8 or another block", "2:4 or another N:M"
 PATTERNS = ("unstructured", "neuron", "feature", "bin", BLOCK, N_OF_M)
-
-# Rows whose mean stands for a feature or neuron that goes.
-MEAN_ROWS = 2048
 
 
 class Units:
@@ -68,12 +66,12 @@ def units_of(
     pattern: str,
     model: Model,
     norm: str,
-    rows: np.ndarray | None = None,
+    sample: Sample | None = None,
     score: Score | None = None,
     exclude: Collection[str] = (),
 ) -> Units:
-    """The units of `pattern`; rows: raw rows, whose mean stands for a feature or neuron that
-    goes; score: None for the magnitude; exclude: layers that the pattern need not fit."""
+    """The units of `pattern`; sample: rows, whose mean stands for a feature or neuron that goes;
+    score: None for the magnitude; exclude: layers that the pattern need not fit."""
     kind = kind_of(pattern)
     score = Magnitude() if score is None else score
     if kind == BLOCK:
@@ -81,7 +79,7 @@ def units_of(
     if kind == N_OF_M:
         return Neighbours(model, norm, score, pattern, exclude)
     if kind in ("feature", "neuron"):
-        return {"feature": Features, "neuron": Neurons}[kind](model, norm, score, rows)
+        return {"feature": Features, "neuron": Neurons}[kind](model, norm, score, sample)
     return {"unstructured": Weights, "bin": Bins}[kind](model, norm, score)
 
 
@@ -106,7 +104,7 @@ class Weights(Units):
 
     def drop(self, keep):
         for layer, kept in zip(self.layers, keep, strict=True):
-            layer.set_mask(_mask(layer) & kept.reshape(layer.weight.shape))
+            _keep(layer, kept.reshape(layer.weight.shape))
 
 
 class Blocks(Units):
@@ -118,11 +116,21 @@ class Blocks(Units):
 
     def norms(self):
         return [
-            np.where(self._alive(layer), self._blocks(size, self.order == 2), -1.0)
-            .astype(np.float32)
-            .ravel()
-            for layer, size in zip(self.layers, self.score.sizes(self.model), strict=True)
+            np.where(self._alive(layer), norm, -1.0).astype(np.float32).ravel()
+            for layer, norm in zip(self.layers, self._norms(), strict=True)
         ]
+
+    def _norms(self) -> list[np.ndarray]:
+        rows, columns = self.block
+        losses = [
+            self.score.together(self.model, index, np.arange(layer.n_inputs) // columns)
+            for index, layer in enumerate(self.layers)
+        ]
+        if losses[0] is not None:
+            starts = [np.arange(0, len(loss), rows) for loss in losses]
+            pairs = zip(losses, starts, strict=True)
+            return [np.sqrt(np.add.reduceat(loss, start, axis=0)) for loss, start in pairs]
+        return [self._blocks(size, self.order == 2) for size in self.score.sizes(self.model)]
 
     def scores(self):
         if self.score.is_loss:
@@ -137,7 +145,7 @@ class Blocks(Units):
 
     def drop(self, keep):
         for layer, kept in zip(self.model.layers, keep, strict=True):
-            layer.set_mask(_mask(layer) & spread_blocks(kept, self.block, layer.weight.shape))
+            _keep(layer, spread_blocks(kept, self.block, layer.weight.shape))
 
     def _blocks(self, weight: np.ndarray, l2: bool = False) -> np.ndarray:
         return _core.prune_scores(np.ascontiguousarray(weight, np.float32), *self.block, l2)
@@ -179,12 +187,9 @@ class Neighbours(Weights):
 class Features(Units):
     """Raw features: all that the first layer reads of one."""
 
-    def __init__(self, model: Model, norm: str, score: Score, rows: np.ndarray | None):
+    def __init__(self, model: Model, norm: str, score: Score, sample: Sample | None):
         super().__init__(model, norm, score)
-        self.means = None
-        if rows is not None:
-            encoder, amax = model.encoder, model.input_amax
-            self.means = encoder.expand(encoder.positions(_sample(rows), amax)).mean(axis=0)
+        self.means = None if sample is None else sample.share @ sample.inputs(model)[0]
 
     @property
     def layers(self):
@@ -193,8 +198,13 @@ class Features(Units):
     def norms(self):
         layer, owner = self.model.layers[0], self.model.encoder.feature_of_column
         count = self.model.n_features
-        size = self.score.sizes(self.model)[0].astype(np.float64) ** self.order
-        total = np.bincount(owner, size.sum(axis=0), count) ** (1 / self.order)
+        together = self.score.together(self.model, 0, owner)
+        if together is None:
+            size = self.score.sizes(self.model)[0].astype(np.float64) ** self.order
+            total = np.bincount(owner, size.sum(axis=0), count) ** (1 / self.order)
+        else:
+            total = np.zeros(count)
+            total[: together.shape[1]] = np.sqrt(together.sum(axis=0))
         alive = np.bincount(owner, _mask(layer).any(axis=0), count) > 0
         return [np.where(alive, total, -1.0).astype(np.float32)]
 
@@ -221,7 +231,7 @@ class Features(Units):
 
 
 class Neurons(Units):
-    def __init__(self, model: Model, norm: str, score: Score, rows: np.ndarray | None):
+    def __init__(self, model: Model, norm: str, score: Score, sample: Sample | None):
         super().__init__(model, norm, score)
         if len(model.layers) < 2:
             raise FarthingError("pattern 'neuron' needs a hidden layer, got a model without one")
@@ -230,21 +240,27 @@ class Neurons(Units):
                 "pattern 'neuron' needs a model without residual layers, whose outputs and inputs "
                 "must stay the same ones"
             )
-        self.sample = None if rows is None else _sample(rows)
+        self.sample = sample
 
     @property
     def layers(self):
         return self.model.layers[:-1]
 
     def norms(self):
-        sizes = self.score.sizes(self.model)[:-1]
         return [
-            np.where(_alive(layer), self._norm(size), -1.0).astype(np.float32)
-            for layer, size in zip(self.layers, sizes, strict=True)
+            np.where(_alive(layer), norm, -1.0).astype(np.float32)
+            for layer, norm in zip(self.layers, self._norms(), strict=True)
         ]
 
-    def _norm(self, size: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(size.astype(np.float64), ord=self.order, axis=1)
+    def _norms(self) -> list[np.ndarray]:
+        losses = [
+            self.score.together(self.model, index + 1, np.arange(layer.n_outputs))
+            for index, layer in enumerate(self.layers)
+        ]
+        if losses[0] is not None:
+            return [np.sqrt(loss.sum(axis=0)) for loss in losses]
+        sizes = self.score.sizes(self.model)[:-1]
+        return [np.linalg.norm(size.astype(np.float64), ord=self.order, axis=1) for size in sizes]
 
     def scores(self):
         if self.score.is_loss:
@@ -278,15 +294,9 @@ class Neurons(Units):
 
     def _mean_outputs(self) -> list[np.ndarray | None]:
         """What every hidden layer answers on average, for what goes to leave behind."""
-        hidden = self.model.layers[:-1]
         if self.sample is None:
-            return [None] * len(hidden)
-        encoder, means = self.model.encoder, []
-        x = encoder.expand(encoder.positions(self.sample, self.model.input_amax))
-        for layer in hidden:
-            x, _ = layer.forward(x)
-            means.append(x.mean(axis=0))
-        return means
+            return [None] * len(self.layers)
+        return [self.sample.share @ x for x in self.sample.inputs(self.model)[1:]]
 
     def _fold_constants(self, layer, following):
         """The next layer's bias takes what neurons without weights answer: constants."""
@@ -301,10 +311,6 @@ class Neurons(Units):
         layer.bias[gone] = 0
 
 
-def _sample(rows: np.ndarray) -> np.ndarray:
-    return rows[:: max(1, len(rows) // MEAN_ROWS)]
-
-
 def _alive(layer) -> np.ndarray:
     return _mask(layer).any(axis=1)
 
@@ -313,10 +319,16 @@ def _mask(layer) -> np.ndarray:
     return np.ones(layer.weight.shape, bool) if layer.mask is None else layer.mask
 
 
+def _keep(layer: Dense, kept: np.ndarray) -> None:
+    """Masks what is not `kept`; a layer that keeps all needs no mask."""
+    if layer.mask is not None or not kept.all():
+        layer.set_mask(_mask(layer) & kept)
+
+
 def shrink_neurons(model: Model) -> None:
     """Removes hidden neurons whose mask is all False, from their layer and the next.
 
-    Such a neuron has weights and bias 0, so its output is 0 and nothing changes.
+    That one does not read them, so that nothing changes.
     """
     for layer, following in zip(model.layers[:-1], model.layers[1:], strict=True):
         if layer.mask is None:

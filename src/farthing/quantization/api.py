@@ -14,6 +14,7 @@ from farthing.quantization.affine import ROUNDINGS, quantize_affine
 from farthing.quantization.calibration import (
     CALIBRATION_ROWS,
     calibrate_layers,
+    counted,
     unit_range,
     unit_range_embeddings,
 )
@@ -109,7 +110,7 @@ def quantize(
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
         that the model has learnt from, y adds mostly its noise.
-    epochs, learning_rate : of the training
+    epochs, learning_rate : of the training; None: 4, of "integer" 16, more of under 1,000 rows
     augment : int
         Copies of the rows, mixed among neighbours (MUNGE) and labelled by the model before
         the step, that training sees beside the rows themselves.
@@ -168,7 +169,8 @@ def quantize(
         _calibrate(step, formats, amax, METHODS[method], calibration, bias_correction, training)
     if training is not None:
         own = INTEGER_EPOCHS if training == "integer" else EPOCHS
-        options = {"epochs": epochs or own, "learning_rate": learning_rate, "augment": augment}
+        epochs = epochs or step.epochs(own, augment)
+        options = {"epochs": epochs, "learning_rate": learning_rate, "augment": augment}
         _train(step, formats, amax, training, rounding, options)
     for layer in network.layers:
         if layer.quantized is None:
@@ -243,7 +245,8 @@ def _calibrate(
 ) -> None:
     network, sample = step.model, Sample(step, CALIBRATION_ROWS)
     if isinstance(network.encoder, Standardizer):
-        unit_range(network, step.fit.rows)
+        rows, weight = step.fit.rows, step.fit.weight
+        unit_range(network, rows if weight is None else rows[counted(weight)])
     calibrate_layers(
         network,
         sample.rows,

@@ -14,7 +14,7 @@ from farthing.model import Model
 from farthing.quantization.formats import WeightFormat
 from farthing.quantization.methods import Solver
 
-__all__ = ["calibrate_layers", "unit_range", "unit_range_embeddings"]
+__all__ = ["calibrate_layers", "counted", "unit_range", "unit_range_embeddings"]
 
 CALIBRATION_ROWS = 8192
 # Of those rows' values so many choose a grid that is searched at both ends.
@@ -58,6 +58,23 @@ def unit_range_embeddings(model: Model, amax: int) -> None:
         _rescale_inputs(model.layers[0], low, high)
 
 
+def counted(weight: np.ndarray) -> np.ndarray:
+    """As many row numbers as there are weights, each as often as its weight asks for, to a whole
+    number; all of them where the weights are equal.
+
+    >>> counted(np.array([1.0, 0.0, 2.0, 1.0])).tolist(), counted(np.ones(3)).tolist()
+    ([0, 2, 2, 3], [0, 1, 2])
+    """
+    n = len(weight)
+    return np.searchsorted(np.cumsum(weight) / weight.sum(), (np.arange(n) + 0.5) / n)
+
+
+def _fit_rows(fit: Callable[..., Grid], rows: np.ndarray, values: np.ndarray, amax: int, **more):
+    """The grid of those rows of the values, thinned where both of its ends are searched for."""
+    values = values[rows]
+    return fit(values if "low" in more else _thinned(values), amax, **more)
+
+
 def _thinned(values: np.ndarray) -> np.ndarray:
     return values.ravel()[:: -(-values.size // CALIBRATION_VALUES) or 1]
 
@@ -76,7 +93,8 @@ def calibrate_layers(
 ) -> None:
     """Sets the grids of the hidden layers, each on inputs already quantized.
 
-    sample: raw rows; weight: theirs, adding up to 1; solver, fit: how integers and grids are
+    sample: raw rows; weight: theirs, adding up to 1, by which rows repeat or drop out where grids
+    are fitted; solver, fit: how integers and grids are
     chosen; correct: whether biases take up the mean difference to the float model's sums
     (bias correction, Nagel, van Baalen, Blankevoort & Welling 2019); deliver: whether the layers
     get the integers and biases, or keep their floats.
@@ -95,7 +113,7 @@ def calibrate_layers(
             layer.quantized, layer.weight = packed, packed.dequantize()
             layer.bias = bias.astype(np.float32)
         if layer is not model.layers[-1]:
-            x = _fit_grids(layer, x, z, amax, fit)
+            x = _fit_grids(layer, x, z, amax, partial(_fit_rows, fit, counted(weight)))
 
 
 def _fit_grids(
@@ -107,14 +125,14 @@ def _fit_grids(
         grid = fit(y, amax, low=0.0)
     else:
         function = partial(_activated, layer.activation)
-        layer.pre_grid = fit(_thinned(z), amax, through=function)
+        layer.pre_grid = fit(z, amax, through=function)
         y = function(layer.pre_grid.rounded(z, amax))
-        grid = fit(_thinned(y), amax)
+        grid = fit(y, amax)
     y = grid.rounded(y, amax)
     if layer.residual:
         layer.value_grid = grid
         y += x
-        grid = fit(_thinned(y), amax)
+        grid = fit(y, amax)
         y = grid.rounded(y, amax)
     layer.output_scale, layer.output_offset = grid
     return y
