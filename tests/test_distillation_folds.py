@@ -204,6 +204,31 @@ def test_refit_may_be_a_function_with_weights():
     assert farthing.metrics.auc(y, small.predict_proba(X)[:, 1]) > 0.6
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_clones_learn_the_codes_that_the_teacher_learnt(classes):
+    """XGBoost names its classes 0, 1, ..., whatever the labels that y holds."""
+    xgboost = pytest.importorskip("xgboost")
+    X, _ = rows()
+    code = np.digitize(X[:, 0], np.quantile(X[:, 0], np.arange(1, classes) / classes))
+    text = np.array(["no", "so", "yes"])[code]
+    teacher = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(X, code)
+    arguments = {"teacher_labels": "out-of-fold"} | QUICK
+    small = farthing.distill(teacher, X, text, **arguments)
+    same = farthing.distill(teacher, X, code, **arguments)
+    assert np.array_equal(small.predict_proba(X), same.predict_proba(X))
+    pair = farthing.distill([teacher, teacher], X, text, **arguments)
+    np.testing.assert_allclose(pair.predict_proba(X), small.predict_proba(X), atol=1e-6)
+
+
+def test_too_few_groups_for_folds_are_named():
+    X, y = rows()
+    teacher = lightgbm.LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1).fit(X, y)
+    with pytest.raises(ValueError, match=r"teacher_labels must be 'given': groups: got 3, but 5"):
+        farthing.distill(
+            teacher, X, y, teacher_labels="out-of-fold", groups=np.arange(len(y)) % 3, **QUICK
+        )
+
+
 def test_several_teachers_frames_and_values():
     pandas = pytest.importorskip("pandas")
     X, y = rows()

@@ -38,12 +38,12 @@ def test_leaves_of_every_kind_of_trees(data, teacher):
     boosters = xgboost.XGBClassifier(n_estimators=6, max_depth=2, n_jobs=1).fit(X, y)
     rows = X.astype(np.float32)
     for model, trees in ((teacher, 12), (forest, 5), (boosted, 4), (boosters, 6)):
-        leaves = representation_of(model, "leaves", None, 5)(X, rows)
+        leaves = representation_of(model, "leaves", None)(X, rows)
         assert leaves.shape == (len(X), trees) and leaves.dtype == np.int64
     assert np.array_equal(
-        representation_of(teacher, "leaves", None, 5)(X, rows), teacher.predict(X, pred_leaf=True)
+        representation_of(teacher, "leaves", None)(X, rows), teacher.predict(X, pred_leaf=True)
     )
-    both = representation_of([teacher, forest], "leaves", None, 5)(X, rows)
+    both = representation_of([teacher, forest], "leaves", None)(X, rows)
     assert both.shape == (len(X), 17)
 
 
@@ -51,8 +51,8 @@ def test_thresholds_that_a_row_passes(data, teacher):
     X, _ = data
     rows = X.astype(np.float32).copy()
     rows[0, 0] = np.nan
-    passed = representation_of(teacher, "thresholds", None, 5)(X, rows)
     known = teacher_thresholds(teacher, 5)
+    passed = representation_of(teacher, "thresholds", lambda: known)(X, rows)
     every = [(j, t) for j, (values, _) in known.items() for t in values]
     assert passed.shape == (len(X), min(len(every), MOST_THRESHOLDS))
     if len(every) <= MOST_THRESHOLDS:
@@ -69,7 +69,7 @@ def test_hidden_layers_of_a_farthing_teacher(data):
     first = np.maximum(first @ network.layers[0].weight.T + network.layers[0].bias, 0)
     second = np.maximum(first @ network.layers[1].weight.T + network.layers[1].bias, 0)
     for name, expected in (("dense0", first), ("dense1", second)):
-        shown = representation_of(own, name, None, 5)(X, X.astype(np.float32))
+        shown = representation_of(own, name, None)(X, X.astype(np.float32))
         np.testing.assert_allclose(shown, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_the_gradient_of_a_tie_by_differences(kind, leaves, monkeypatch):
     model, _ = model_of()
     extra, _ = tie.start(model)
     if kind == "code":
-        monkeypatch.setattr(tie, "_update", lambda gradients: None)
+        monkeypatch.setattr(tie, "_update", lambda gradients, used: None)
     outputs = rng.normal(size=(30, len(extra)))
     share = np.full((30, 1), 1 / 30)
     target = tie.targets(np.zeros((30, 1)))[:, 1:-1]
@@ -124,10 +124,14 @@ def test_encoder_and_decoder_learn_by_their_gradients(leaves):
     outputs, share = rng.normal(size=(40, 5)), np.full((40, 1), 1 / 40)
     target = tie.targets(np.zeros((40, 1)))[:, 1:-1]
     seen = []
-    tie._update = seen.append
+    tie._update = lambda gradients, used: seen.append((gradients, used))
     tie._parameters = [p.astype(float) for p in tie._parameters]
     tie.loss(outputs, target, share)
-    for parameter, gradient in zip(tie._parameters, seen[0], strict=True):
+    gradients, used = seen[0]
+    assert not leaves or np.array_equal(used, np.unique(target))
+    encoder = np.zeros(tie._parameters[0].shape)
+    encoder[used] = gradients[0]
+    for parameter, gradient in zip(tie._parameters, [encoder, *gradients[1:]], strict=True):
         for at in list(np.ndindex(parameter.shape))[::3]:
             whole, found = parameter[at], []
             for d in (1e-5, -1e-5):
@@ -252,9 +256,14 @@ def test_other_students_copies_and_columns(data, teacher):
         ({"representation": "leaves"}, TypeError, "for representation='leaves', got Classifier"),
         ({"representation": "thresholds"}, TypeError, "teacher must be a fitted LightGBM"),
         ({"representation": "dense0", "hidden": ()}, ValueError, "without hidden layers"),
-        ({"representation": lambda X: X[:, 0]}, ValueError, "representation must be finite num"),
+        ({"representation": lambda X: X[:, 0]}, ValueError, "representation must be numbers, one"),
+        (
+            {"representation": lambda X: X * 1e60},
+            ValueError,
+            "finite numbers of float32, that",
+        ),
         ({"representation": lambda X: X[:5]}, ValueError, "one row for each of 2700, got shape"),
-        ({"representation": lambda X: X[:, :0]}, ValueError, "representation must be finite num"),
+        ({"representation": lambda X: X[:, :0]}, ValueError, "representation must be numbers, one"),
         ({"transfer": "copy"}, ValueError, "transfer must be one of 'code', 'hint', got 'copy'"),
         ({"code_size": 0}, ValueError, "code_size must be an integer >= 1, got 0"),
         ({"representation_weight": 0}, ValueError, "representation_weight must be a number in"),
@@ -265,6 +274,68 @@ def test_what_is_not_there_is_refused(data, arguments, kind, says):
     X, y = data
     with pytest.raises(kind, match=says):
         farthing.distill(credit.fitted(), X, y, **QUICK | arguments)
+
+
+def test_thresholds_are_those_of_the_columns_that_the_student_sees(data):
+    """By place as by name, in any order."""
+    X, y = data
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list(credit.FEATURES))
+    options = {"n_estimators": 8, "n_jobs": 1, "verbose": -1}
+    placed = lightgbm.LGBMClassifier(**options).fit(X, y)
+    named = lightgbm.LGBMClassifier(**options).fit(frame, y)
+    for columns in ([3, 0], [4, 3, 2, 1, 0]):
+        arguments = {"representation": "thresholds", "augment": 0} | QUICK
+        by_place = farthing.distill(placed, X, y, columns=columns, **arguments)
+        names = [frame.columns[j] for j in columns]
+        by_name = farthing.distill(named, frame, y, columns=names, **arguments)
+        expected = by_name.predict_proba(frame[names])
+        assert np.array_equal(by_place.predict_proba(X[:, columns]), expected)
+
+
+def test_teachers_without_thresholds_or_leaves_to_read_say_so(data):
+    X, y = data
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    stump = lightgbm.LGBMClassifier(n_estimators=2, num_leaves=2, n_jobs=1, verbose=-1)
+    stump.fit(np.column_stack([y, X[:, 1:]]), y)
+    with pytest.raises(ValueError, match="'thresholds' of a teacher that has none on the student"):
+        farthing.distill(stump, X, y, columns=[1, 2], representation="thresholds", **QUICK)
+    trees = ensemble.HistGradientBoostingClassifier(max_iter=3).fit(X, y)
+    with pytest.raises(TypeError, match=r"no method for it; representation='thresholds' reads"):
+        farthing.distill(trees, X, y, representation="leaves", **QUICK)
+
+
+def test_a_representation_may_be_a_tensor(data):
+    torch = pytest.importorskip("torch")
+    X, y = data
+    layer = torch.nn.Linear(5, 3)
+    small = farthing.distill(
+        credit.fitted(),
+        X,
+        y,
+        representation=lambda rows: layer(torch.as_tensor(rows, dtype=torch.float32)),
+        **QUICK,
+    )
+    assert np.isfinite(small.predict_proba(X)).all()
+
+
+def test_the_weight_of_a_representation_counts(data):
+    X, y = data
+
+    def told(weight):
+        shown = np.column_stack([np.log(X[:, 0]), X[:, 3] / 10])
+        small = farthing.distill(
+            credit.fitted(),
+            X,
+            y,
+            representation=lambda rows: np.column_stack([np.log(rows[:, 0]), rows[:, 3] / 10]),
+            transfer="hint",
+            representation_weight=weight,
+            **QUICK | {"hidden": (8,)},
+        )
+        return told_by_the_layer(small, X, (shown - shown.mean(axis=0)) / shown.std(axis=0))
+
+    assert told(10.0) > told(1e-4) + 0.1
 
 
 def test_arrays_and_other_teachers_have_no_representation(data):

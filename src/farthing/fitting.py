@@ -454,7 +454,7 @@ class Learner(Estimator):
         model = self.model_.copy()
         widths = tuple(layer.n_outputs for layer in model.layers)
         facts = {
-            "float weights": (not model.is_quantized, True),
+            "the weights": ("integers" if model.is_quantized else "floats", "floats"),
             "the encoder": (_encoder_name(model), self.encoder),
             "the features": (model.n_features, n_features),
             "the column names": (model.feature_names, table.names),

@@ -16,15 +16,14 @@ ROWS = 4096
 
 
 class Sample:
-    """At most so many rows of a step's fit part, drawn by its seed.
+    """At most so many rows of a step's fit part, drawn by its seed, in random order.
 
     index: where they are in it; rows: raw; share: (n,), how much each counts, adding up to 1.
     """
 
     def __init__(self, step: Step, rows: int = ROWS):
         fit = step.fit
-        drawn = np.random.default_rng(step.seed).permutation(len(fit.rows))
-        self.index = np.sort(drawn[:rows])
+        self.index = np.random.default_rng(step.seed).permutation(len(fit.rows))[:rows]
         self.rows = fit.rows[self.index]
         weight = np.ones(len(self.index)) if fit.weight is None else fit.weight[self.index]
         self.share = weight / weight.sum()

@@ -13,6 +13,7 @@ from farthing.metrics import auc
 from farthing.tables import row_count
 
 __all__ = [
+    "as_array",
     "ask",
     "check_classes",
     "given_answer",
@@ -67,7 +68,7 @@ def ask(teacher, X) -> np.ndarray:
 def given_answer(teacher, n: int) -> np.ndarray:
     """Predictions for n rows, given in place of a teacher."""
     try:
-        answer = _array(teacher)
+        answer = as_array(teacher)
         numbers = as_numbers(answer, "teacher") if answer.ndim else None
     except (ValueError, TypeError):
         numbers = None
@@ -79,7 +80,7 @@ def given_answer(teacher, n: int) -> np.ndarray:
     return _checked_answer(numbers, n)
 
 
-def _array(answer) -> np.ndarray:
+def as_array(answer, argument: str = "teacher") -> np.ndarray:
     """`answer` as an array; a tensor of torch without its gradient, from where it is."""
     try:
         for method in ("detach", "cpu"):
@@ -88,12 +89,12 @@ def _array(answer) -> np.ndarray:
         return np.asarray(answer)
     except (TypeError, RuntimeError) as error:  # such as torch's, of a type that numpy lacks
         raise TypeError(
-            f"teacher must give an array of numbers, got {type(answer).__name__}: {error}"
+            f"{argument} must give an array of numbers, got {type(answer).__name__}: {error}"
         ) from error
 
 
 def _checked_answer(answer, n: int) -> np.ndarray:
-    answer = as_numbers(_array(answer), "the teacher's answer").astype(np.float64)
+    answer = as_numbers(as_array(answer), "the teacher's answer").astype(np.float64)
     if answer.ndim == 2 and answer.shape[1] == 1:
         answer = answer[:, 0]
     if answer.ndim not in (1, 2) or len(answer) != n:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 
@@ -120,10 +121,8 @@ class _Lesson:
         return HeldOut(rows, self.target(soft, known), known_or_said, weight, self.refit)
 
 
-def _candidates(pupil: Estimator, teacher, X, columns: list | None, table: Table) -> dict | None:
-    """The teacher's thresholds by the student's features, where the student asks for them."""
-    if pupil.edges != "teacher":
-        return None
+def _thresholds(teacher, X, columns: list | None, table: Table) -> dict:
+    """The teacher's thresholds by the student's features."""
     if table.names is not None:
         return teacher_thresholds(teacher, table.names)
     if columns is None:
@@ -209,7 +208,7 @@ def _copies(augment, askable: bool) -> int:
     return int(augment)
 
 
-def _representation(pupil: Estimator, teacher, what, askable: bool, table: Table) -> Represent:
+def _representation(pupil: Estimator, teacher, what, askable: bool, thresholds) -> Represent:
     """What is read out of the teacher, once it is known that it and the student can do that."""
     if not pupil.hidden:
         raise FarthingError(
@@ -223,7 +222,7 @@ def _representation(pupil: Estimator, teacher, what, askable: bool, table: Table
             "representation must be None for an array of predictions, which holds nothing else, "
             f"got {what!r}"
         )
-    return representation_of(teacher, what, table.names, table.rows.shape[1])
+    return representation_of(teacher, what, thresholds)
 
 
 def _tie(transfer: str, shown: np.ndarray, weight: float, seed: int, code_size: int) -> Tie:
@@ -235,7 +234,7 @@ def _tie(transfer: str, shown: np.ndarray, weight: float, seed: int, code_size: 
 def _check_refit(teacher, y, teacher_labels: str, refit) -> None:
     if teacher_labels == "given":
         if refit is not None:
-            raise FarthingError("refit must be None with teacher_labels='given', got a function")
+            raise FarthingError(f"refit must be None with teacher_labels='given', got {refit!r}")
         return
     if y is None:
         raise FarthingError("y must be given with teacher_labels='out-of-fold', got None")
@@ -297,9 +296,9 @@ def distill(
         Names or 0-based indices of what the student sees of X.
     teacher_labels : "given" or "out-of-fold"
         Whether the teacher is asked as it is, or five like it, each fitted without a fifth of the
-        rows (whole groups, y's shares), label the rows that they have not seen. A teacher that has
-        memorised its rows teaches its memory; out-of-fold labels are what it says of others. They
-        need y, and a teacher with ``get_params`` and ``fit``, whose clones keep the number of
+        rows (whole groups, or y's shares), label the rows that they have not seen. A teacher that
+        has memorised its rows teaches its memory; out-of-fold labels are what it says of others.
+        They need y, and a teacher with ``get_params`` and ``fit``, whose clones keep the number of
         rounds that it stopped at, or `refit`. The rows of `validation` are labelled by the teacher.
     refit : callable or None
         Gives a fitted teacher from X and y, and sample_weight where there are weights.
@@ -376,10 +375,11 @@ def distill(
     if decided:
         known = _read_y(pupil, teacher, y, weight, n, temperature, match)
         seen, given = _read_validation(pupil, validation, columns, table)
-    candidates = _candidates(pupil, teacher, X, columns, table)
+    thresholds = partial(_thresholds, teacher, X, columns, table)
+    candidates = thresholds() if pupil.edges == "teacher" else None
     represent = None
     if representation is not None:
-        represent = _representation(pupil, teacher, representation, askable, table)
+        represent = _representation(pupil, teacher, representation, askable, thresholds)
     if askable:
         answer = ask(teacher, X)
     if not decided:

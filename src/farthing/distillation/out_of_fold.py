@@ -63,14 +63,18 @@ def unfitted(teacher):
     return type(teacher)(**parameters)
 
 
-def _fitted(teacher, X, y, weight):
-    if isinstance(teacher, list):
-        return [_fitted(member, X, y, weight) for member in teacher]
-    return teacher.fit(X, y) if weight is None else teacher.fit(X, y, sample_weight=weight)
+def _refitted(teacher, X, y, codes, weight):
+    """A clone that is fitted on y, or, where the teacher has learnt codes of labels, on those."""
+    if isinstance(teacher, (list, tuple)):
+        return [_refitted(member, X, y, codes, weight) for member in teacher]
+    clone, named = unfitted(teacher), named_classes(teacher)
+    if named and named[0] == list(range(len(named[0]))):
+        y = codes
+    return clone.fit(X, y) if weight is None else clone.fit(X, y, sample_weight=weight)
 
 
 class FoldTeachers:
-    """Teachers fitted on all but a fifth of the rows each, in whole groups and stratified.
+    """Teachers fitted on all but a fifth of the rows each, in whole groups or, without, stratified.
 
     X, y, weight: as the user gave them; strata: int (n,) or None; groups: (n,) or None; classes:
     the student's, or None; refit: a function of X, y and, with weights, sample_weight that gives a
@@ -90,15 +94,21 @@ class FoldTeachers:
         seed: int,
         refit: Callable | None,
     ):
-        self._fold = folds(len(y), FOLDS, strata, groups, seed)
+        try:
+            self._fold = folds(len(y), FOLDS, strata, groups, seed)
+        except FarthingError as error:
+            raise FarthingError(f"teacher_labels must be 'given': {error}") from None
+        codes = np.unique(y, return_inverse=True)[1]
         self._members = []
         for fold in range(FOLDS):
             rows = np.flatnonzero(self._fold != fold)
-            given = (take_rows(X, rows), y[rows], at(weight, rows))
+            table, own = take_rows(X, rows), at(weight, rows)
             if refit is None:
-                member = _fitted(unfitted(teacher), *given)
+                member = _refitted(teacher, table, y[rows], codes[rows], own)
+            elif own is None:
+                member = refit(table, y[rows])
             else:
-                member = refit(*given) if weight is not None else refit(*given[:2])
+                member = refit(table, y[rows], own)
             if not is_teacher(member):
                 raise FarthingError(
                     f"refit must give a fitted teacher, got {type(member).__name__}"

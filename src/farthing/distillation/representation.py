@@ -10,7 +10,7 @@ from farthing._validate import FarthingError
 from farthing.base import Estimator
 from farthing.columns import as_numbers
 from farthing.tables import row_count
-from farthing.thresholds import teacher_thresholds
+from farthing.teachers import as_array
 
 __all__ = ["Represent", "representation_of"]
 
@@ -21,13 +21,13 @@ Represent = Callable[[object, np.ndarray], np.ndarray]
 _TREES = "a LightGBM, XGBoost or scikit-learn model of trees, or a list of these"
 
 
-def representation_of(teacher, what, names, n_features: int) -> Represent:
+def representation_of(teacher, what, thresholds: Callable[[], dict]) -> Represent:
     """A function of X, as the teacher sees it, and the student's float32 rows that gives the
     teacher's representation: float32 (n, d), or int64 leaf numbers (n, trees).
 
     what: "leaves", "thresholds", the name of a hidden layer of a farthing teacher, or a function of
-    X. names, n_features: the student's columns. Raises ValueError or TypeError for what the teacher
-    does not have.
+    X. thresholds: gives the teacher's, as `teacher_thresholds` does, by the student's features.
+    Raises ValueError or TypeError for what the teacher does not have.
     """
     if callable(what):
         return lambda X, _rows: _dense(what(X), row_count(X))
@@ -41,16 +41,22 @@ def representation_of(teacher, what, names, n_features: int) -> Represent:
         readers = [_leaves_of(member) for member in members]
         return lambda X, _rows: _numbered([reader(X) for reader in readers])
     if what == "thresholds":
-        return _passed(teacher_thresholds(teacher, names or n_features))
+        return _passed(thresholds())
     return _layer_of(teacher, what)
 
 
 def _dense(values, n: int) -> np.ndarray:
-    found = as_numbers(np.asarray(values), "representation").astype(np.float32)
-    if found.ndim != 2 or len(found) != n or not found.size or not np.isfinite(found).all():
+    with np.errstate(over="ignore"):
+        found = as_numbers(as_array(values, "representation"), "representation").astype(np.float32)
+    if found.ndim != 2 or len(found) != n or not found.size:
         raise FarthingError(
-            f"representation must be finite numbers, one row for each of {n}, got shape "
-            f"{found.shape}"
+            f"representation must be numbers, one row for each of {n}, got shape {found.shape}"
+        )
+    finite = np.isfinite(found).all(axis=1)
+    if not finite.all():
+        raise FarthingError(
+            "representation must be finite numbers of float32, that of row "
+            f"{int(np.argmin(finite))} is {found[np.argmin(finite)]}"
         )
     return found
 
@@ -61,6 +67,12 @@ def _leaves_of(teacher) -> Callable[[object], np.ndarray]:
         return lambda X: teacher.predict(X, pred_leaf=True)
     if callable(getattr(teacher, "apply", None)):  # XGBoost's and scikit-learn's
         return teacher.apply
+    if type(teacher).__name__.startswith("HistGradientBoosting"):
+        raise TypeError(
+            "teacher must tell its leaves for representation='leaves', and "
+            f"{type(teacher).__name__} has no method for it; representation='thresholds' reads "
+            "its trees"
+        )
     raise TypeError(
         f"teacher must be {_TREES} for representation='leaves', got {type(teacher).__name__}"
     )
@@ -72,6 +84,11 @@ def _numbered(parts: list) -> np.ndarray:
 
 def _passed(candidates: dict[int, tuple[np.ndarray, np.ndarray]]) -> Represent:
     """Which thresholds a row passes, 1 or 0, and a half where the value is missing."""
+    if not candidates:
+        raise FarthingError(
+            "representation must not be 'thresholds' of a teacher that has none on the student's "
+            "columns"
+        )
     parts = [(np.full(len(values), j), values, gains) for j, (values, gains) in candidates.items()]
     feature, threshold, gain = (np.concatenate(column) for column in zip(*parts, strict=True))
     most = np.sort(np.argsort(-gain, kind="stable")[:MOST_THRESHOLDS])

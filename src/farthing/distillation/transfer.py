@@ -171,9 +171,10 @@ class Code(Tie):
 
     def loss(self, outputs, target, share):
         encoder, shift, decoder, base = self._parameters
-        places = target.astype(np.int64) if self._is_leaves else None
+        used = slice(None)  # rows of the encoder; of leaves those that the minibatch is in
         if self._is_leaves:
-            total = encoder[places].sum(axis=1)
+            used, flat = np.unique(target.astype(np.int64), return_inverse=True)
+            total = encoder[used][flat.reshape(target.shape)].sum(axis=1)
         else:
             total = target @ encoder
         code = np.tanh(total + shift)
@@ -182,24 +183,27 @@ class Code(Tie):
         slope = share * off / columns
         of_code = -(slope @ decoder.T) * (1 - code * code)
         if self._is_leaves:
-            trees, flat = places.shape[1], places.ravel()
             # A bincount a number of the code: ten times as fast as adding at indices.
-            columns_of = [np.repeat(column, trees) for column in of_code.T]
+            columns_of = [np.repeat(column, target.shape[1]) for column in of_code.T]
             of_encoder = np.stack(
-                [np.bincount(flat, column, self._rows) for column in columns_of], axis=1
+                [np.bincount(flat.ravel(), column, len(used)) for column in columns_of], axis=1
             )
         else:
             of_encoder = target.T @ of_code
-        self._update([of_encoder, of_code.sum(axis=0), -(code.T @ slope), -slope.sum(axis=0)])
+        others = of_code.sum(axis=0), -(code.T @ slope), -slope.sum(axis=0)
+        self._update([of_encoder, *others], used)
         return float((share * off * off).sum() / (2 * columns)), slope
 
-    def _update(self, gradients: list[np.ndarray]) -> None:
-        """A step of Adam."""
+    def _update(self, gradients: list[np.ndarray], used) -> None:
+        """A step of Adam; of the encoder for the rows that are used, the others wait."""
         self._count += 1
         rate = RATE * np.sqrt(1 - 0.999**self._count) / (1 - 0.9**self._count)
-        for parameter, (mean, square), gradient in zip(
-            self._parameters, self._moments, gradients, strict=True
+        for parameter, moments, gradient, rows in zip(
+            self._parameters, self._moments, gradients, (used, ..., ..., ...), strict=True
         ):
-            mean += 0.1 * (gradient - mean)
-            square += 0.001 * (gradient * gradient - square)
-            parameter -= (rate * mean / (np.sqrt(square) + 1e-8)).astype(np.float32)
+            mean, square = (moment[rows] for moment in moments)
+            mean = mean + 0.1 * (gradient - mean)
+            square = square + 0.001 * (gradient * gradient - square)
+            moments[0][rows], moments[1][rows] = mean, square
+            step = rate * mean / (np.sqrt(square) + 1e-8)
+            parameter[rows] -= step.astype(np.float32)

@@ -135,6 +135,7 @@ def prune(
     check_choice(("l1", "l2"), norm=norm)
     check_choice(("global", "layer"), scope=scope)
     check_choice((None, *SCHEDULES), schedule=schedule)
+    check_choice((False, True), calibrate=calibrate)
     if schedule is None and epochs is not None:
         raise FarthingError(f"epochs must be None without a schedule, got {epochs!r}")
     if schedule is not None and sparsity is None:

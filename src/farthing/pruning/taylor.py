@@ -17,9 +17,11 @@ BATCH = 128
 
 
 class Taylor(Magnitude):
-    """|w times the gradient of the loss by it|, the mean over minibatches of `BATCH` rows: the
-    first term of the loss's Taylor series (Molchanov, Mallya, Tyree, Frosio & Kautz 2019,
-    "Importance estimation for neural network pruning")."""
+    """|w times the gradient of the loss by it|, summed over minibatches of about `BATCH` rows: the
+    first term of the loss's Taylor series, as Molchanov, Tyree, Karras, Aila & Kautz 2017,
+    "Pruning convolutional neural networks for resource efficient inference", take it of outputs and
+    Molchanov, Mallya, Tyree, Frosio & Kautz 2019, "Importance estimation for neural network
+    pruning", squared, of weights."""
 
     needs = "labels"
     order = 1
@@ -34,9 +36,7 @@ class Taylor(Magnitude):
         found = []
         for layer, (x, dz) in zip(model.layers, signals, strict=True):
             total = np.zeros(layer.weight.shape)
-            batches = range(0, len(x), BATCH)
-            for start in batches:
-                rows = slice(start, start + BATCH)
+            for rows in np.array_split(np.arange(len(x)), -(-len(x) // BATCH)):
                 total += np.abs(dz[rows].T @ x[rows])
             found.append((np.abs(layer.weight) * total).astype(np.float32))
         return found

@@ -71,7 +71,7 @@ def quantize(
     Parameters
     ----------
     model : a fitted estimator or a `Model`
-        Returned in the same kind, the input untouched. Zeros stay zeros.
+        Returned in the same kind, the input untouched. What pruning dropped stays zero.
     X, y : (n, features) and (n,) or None
         Rows that set the activations' ranges (needed where there is a hidden layer or no
         encoder) and that train with ``training="qat"``. Without y, alpha is 1.
@@ -139,10 +139,10 @@ def quantize(
     check_number("(0, inf)", learning_rate=learning_rate)
     if training is None and epochs is not None:
         raise FarthingError(f"epochs must be None without training, got {epochs!r}")
-    check_choice((False, True), bias_correction=bias_correction)
+    check_choice((False, True), bias_correction=bias_correction, calibrate=calibrate)
     _check_combination(scheme, rounding, method, bias_correction, training, group_size)
     if scheme == "affine":
-        _check_affine(weight_max, calibration)
+        _check_affine(weight_max, calibration, activation_bits)
     step = Step(
         model,
         X,
@@ -183,12 +183,17 @@ def _bits_of(weight_bits, name: str) -> int:
     return weight_bits[name] if isinstance(weight_bits, dict) else weight_bits
 
 
-def _check_affine(weight_max, calibration: str) -> None:
+def _check_affine(weight_max, calibration: str, activation_bits: int) -> None:
     """Raises ValueError for what the affine scheme would not look at."""
     if weight_max is not WEIGHT_MAX:
         raise FarthingError(f"weight_max must not be given for scheme 'affine', got {weight_max!r}")
     if calibration != "mse":
         raise FarthingError(f"calibration must be 'mse' for scheme 'affine', got {calibration!r}")
+    if activation_bits != 7:
+        raise FarthingError(
+            f"activation_bits must be 7 for scheme 'affine', which keeps floats, got "
+            f"{activation_bits!r}"
+        )
 
 
 def _check_combination(scheme, rounding, method, bias_correction, training, group_size) -> None:
