@@ -22,7 +22,6 @@ KINDS: dict[str, tuple[dict, str | None]] = {
     "probabilities": ({}, "labels alone"),
     "teacher alone, alpha 1": ({"alpha": 1.0}, "labels alone"),
     "temperature 2": ({"temperature": 2.0}, "probabilities"),
-    "logits": ({"match": "logits"}, "probabilities"),
     "without copies": ({"augment": 0}, "labels alone"),
     "mixup copies": ({"sampler": "mixup"}, "without copies"),
     "marginal copies": ({"sampler": "marginal"}, "without copies"),

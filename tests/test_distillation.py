@@ -285,46 +285,7 @@ def test_early_stopping_false_keeps_every_row(teacher):
     assert student.training_ == {"rows": 3000, "search_rows": 0}
 
 
-# ---- logits, and rows without labels -------------------------------------------------------------
-
-
-def test_matching_logits_is_regression_on_them():
-    """A student without hidden layers and a linear teacher: least squares finds it."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(2000, 3))
-    logit = X @ [1.0, -2.0, 0.5] + 0.3
-    settings = {"max_epochs": 40, "l2": 0.0, "calibrate": False, "random_state": 0}
-    student = farthing.Classifier(hidden=(), encoder=None, **settings)
-    small = farthing.distill(
-        1 / (1 + np.exp(-logit)), X, student=student, match="logits", alpha=1.0
-    )
-    p = small.predict_proba(X)[:, 1].astype(float)
-    np.testing.assert_allclose(np.log(p / (1 - p)), logit, atol=0.05)
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_logits_of_the_loss_by_differences(classes):
-    from farthing.losses import LogitLoss
-
-    rng = np.random.default_rng(0)
-    outputs = 1 if classes == 2 else classes
-    z = rng.normal(size=(5, outputs))
-    shares = rng.dirichlet(np.ones(classes), 5)
-    known = np.eye(classes)[rng.integers(0, classes, 5)]
-    target = np.hstack([shares[:, -outputs:], known[:, -outputs:]])
-    weight, loss = rng.random(5), LogitLoss(0.3)
-    gradient = loss(z, target, weight)[1]
-    for at in np.ndindex(z.shape):
-        values = []
-        for d in (1e-6, -1e-6):
-            moved = z.copy()
-            moved[at] += d
-            values.append(loss(moved, target, weight)[0])
-        # The gradient is that of the mean over rows, which the caller divides by their number.
-        assert gradient[at] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-8)
-    # Logits that differ by one number for all classes are the same.
-    if classes == 3:
-        assert loss(z + 1, target, weight)[0] == pytest.approx(loss(z, target, weight)[0])
+# ---- rows without labels ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampler", ["munge", "mixup", "marginal"])
@@ -346,32 +307,7 @@ def test_a_student_may_teach_and_so_may_several():
     assert farthing.metrics.auc(y, both.predict_proba(X)[:, 1]) > 0.7
 
 
-def test_what_matching_cannot_be_is_refused():
+def test_samplers_that_do_not_exist_are_refused():
     X, y = credit.data()
-    with pytest.raises(ValueError, match="match must be one of 'probabilities', 'logits', got 'l'"):
-        farthing.distill(credit.fitted(), X, y, match="l")
     with pytest.raises(ValueError, match="sampler must be one of 'munge', 'mixup', 'marginal'"):
         farthing.distill(credit.fitted(), X, y, sampler="gan")
-    with pytest.raises(ValueError, match=r"temperature must be 1 with match='logits', got 2"):
-        farthing.distill(credit.fitted(), X, y, match="logits", temperature=2.0)
-    with pytest.raises(ValueError, match="match must be 'probabilities' for a Regressor"):
-        farthing.distill(
-            lambda r: r[:, 0], X, X[:, 0], student=farthing.Regressor(), match="logits"
-        )
-
-
-def test_logits_bear_strong_class_weights():
-    """They move a probability that is nearly 1 to 1 in float32."""
-    X = np.random.default_rng(0).normal(size=(6000, 4))
-    y = X[:, 0] > 1.5
-    student = farthing.Classifier(
-        (8,), max_epochs=12, random_state=0, class_weight={False: 1, True: 1000}
-    )
-    small = farthing.distill(
-        lambda rows: 1 / (1 + np.exp(-20 * (rows[:, 0] - 1.5))),
-        X,
-        y,
-        match="logits",
-        student=student,
-    )
-    assert farthing.metrics.auc(y, small.predict_proba(X)[:, 1]) > 0.9

@@ -64,7 +64,7 @@ def by_hand(model, X):
         {"weight_bits": 4, "method": "gptq"},
         {"weight_bits": 4, "method": "gptq", "group_size": 32},
         {"weight_bits": 4, "method": "adaround", "bias_correction": True},
-        {"weight_bits": 8, "calibration": "entropy"},
+        {"weight_bits": 8, "calibration": "percentile"},
         {"weight_bits": 4, "training": "lsq", "epochs": 2},
         {"weight_bits": 4, "training": "integer", "epochs": 4},
         {"weight_bits": 8, "training": "integer", "epochs": 1},

@@ -182,32 +182,6 @@ def test_minmax_and_percentile_are_what_they_say(rng):
     assert (grid.offset, grid.offset + 255 * grid.scale) == pytest.approx(tuple(ends))
 
 
-def divergence(values, top, bins, steps):
-    """Of the values clamped at so many of 2048 bins from their grid, bin by bin."""
-    counts = np.histogram(values, 2048, (0, top))[0].astype(float)
-    kept = counts[:bins].copy()
-    kept[-1] += counts[bins:].sum()
-    q = np.zeros(bins)
-    for step in range(steps):
-        inside = [b for b in range(bins) if b * steps // bins == step]
-        some = [b for b in inside if counts[b] > 0]
-        for b in some:
-            q[b] = sum(counts[a] for a in inside) / len(some)
-    p, q = kept / kept.sum(), q / q.sum()
-    return sum(a * np.log(a / max(b, 1e-12)) for a, b in zip(p, q, strict=True) if a > 0)
-
-
-def test_entropy_takes_the_least_divergence(rng):
-    values = rng.exponential(size=5000)
-    values[0] = 40.0  # alone at its end
-    grid = CALIBRATIONS["entropy"](values, 127, low=0.0)
-    bins = round((127 * grid.scale) / 40 * 2048)
-    assert bins < 1000
-    own = divergence(values, 40.0, bins, 128)
-    for other in (128, bins - 16, bins + 16, 2048):
-        assert own <= divergence(values, 40.0, other, 128) + 1e-12
-
-
 def test_calibration_is_what_the_layers_get():
     X, _ = credit.data()
     ends = {}
@@ -331,12 +305,12 @@ def test_the_gradient_of_activation_steps_is_that_of_rounding_held_still():
             others = list(scales)
             others[i] *= 1 + d
             moved.append((gradient * surrogate(*others)).sum())
-        slope = (moved[0] - moved[1]) / 2e-6 / np.sqrt(n * amax)
+        slope = (moved[0] - moved[1]) / 2e-6
         # By the logarithm of the step; the moment of Adam after one step is a tenth of it.
         assert view._mean[0] == pytest.approx(0.1 * slope, rel=1e-4), name
         assert view.grid.offset == grids[name].offset
         assert np.log(view.grid.scale / scales[i]) == pytest.approx(
-            -10 * rate * np.sign(slope), rel=1e-3
+            -3 * rate * np.sign(slope), rel=1e-3
         )
 
 

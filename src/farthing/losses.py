@@ -202,44 +202,6 @@ class DistillationLoss:
         return softened
 
 
-# float32 holds one less this.
-_LEAST_SHARE = 1e-6
-
-
-class LogitLoss:
-    """alpha x half the squared difference to the teacher's logits + (1 - alpha) x cross-entropy
-    to y (Ba and Caruana, "Do Deep Nets Really Need to be Deep?", 2014).
-
-    The target is that of `DistillationLoss`. Logits of several classes are those whose mean is 0,
-    and so are the student's in the first term.
-
-    >>> loss = LogitLoss(alpha=1.0)
-    >>> loss(np.array([[2.0]]), np.array([[0.5, 1.0]]))
-    (2.0, array([[2.]]))
-    """
-
-    def __init__(self, alpha: float):
-        check_fraction(alpha=alpha)
-        self.alpha = float(alpha)
-
-    def __call__(self, z, target, weight=None) -> tuple[float, np.ndarray]:
-        classes = z.shape[1]
-        # Weights of classes may have moved a probability to 1 itself.
-        teacher = np.clip(target[:, :classes], _LEAST_SHARE, 1 - _LEAST_SHARE)
-        known = target[:, classes:]
-        if classes == 1:
-            wanted, shown = np.log(teacher) - np.log1p(-teacher), z
-            loss = binary_cross_entropy
-        else:
-            logit = np.log(teacher)
-            wanted, shown = (v - v.mean(axis=1, keepdims=True) for v in (logit, z))
-            loss = cross_entropy
-        soft, soft_gradient = squared_error(shown, wanted, weight)
-        hard, hard_gradient = loss(z, known, weight)
-        gradient = self.alpha * soft_gradient + (1 - self.alpha) * hard_gradient
-        return self.alpha * soft + (1 - self.alpha) * hard, gradient
-
-
 class ImitationLoss:
     """alpha x squared error to a model's last output + (1 - alpha) x ``own`` loss to y.
 

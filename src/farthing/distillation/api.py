@@ -21,7 +21,7 @@ from farthing.distillation.representation import Represent, representation_of
 from farthing.distillation.transfer import Code, Hint, Tie
 from farthing.estimators import Classifier, Regressor
 from farthing.lesson import HeldOut, Table
-from farthing.losses import TEMPERATURES, DistillationLoss, LogitLoss
+from farthing.losses import TEMPERATURES, DistillationLoss
 from farthing.selection import column_list, column_places, select_columns
 from farthing.streams import is_stream, read_table
 from farthing.tables import (
@@ -57,15 +57,13 @@ class _Lesson:
     counted: how many rows have weight.
     """
 
-    def __init__(self, pupil: Estimator, known, *, counted, alpha, temperature, match):
+    def __init__(self, pupil: Estimator, known, *, counted, alpha, temperature):
         self.pupil, self.known = pupil, known
         self.alpha = 1.0 if known is None else alpha
         self.temperature = temperature
         # Without the clip one certain answer of the teacher would weigh more than all others.
         self.margin = 0.5 / counted
         self.loss = None if temperature == 1 else DistillationLoss(self.alpha, temperature)
-        if match == "logits":
-            self.loss = LogitLoss(self.alpha)
         own = pupil._objective()
         self.objective = own if own.linear else own.imitation(self.alpha)
         # Without y there is no median to recalibrate by, only values to meet.
@@ -157,7 +155,7 @@ def _unfitted(student, hidden, random_state) -> Estimator:
 
 
 def _read_y(
-    pupil: Estimator, teacher, y, weight, n: int, temperature, match, answer=None
+    pupil: Estimator, teacher, y, weight, n: int, temperature, answer=None
 ) -> np.ndarray | None:
     """y as the pupil codes it, None without. A Classifier learns its classes, those of y, of
     the teacher, or 0, 1, ... as many as are in the answer, and with y how they count."""
@@ -175,8 +173,6 @@ def _read_y(
         raise FarthingError(
             f"temperature must be 1 for a Regressor, it softens probabilities, got {temperature!r}"
         )
-    elif match == "logits":
-        raise FarthingError("match must be 'probabilities' for a Regressor, got 'logits'")
     if y is None:
         return None
     known = pupil._coded(y, n, "y")
@@ -258,7 +254,6 @@ def distill(
     alpha=0.7,
     augment="auto",
     sampler="munge",
-    match="probabilities",
     representation=None,
     transfer="code",
     code_size=16,
@@ -312,10 +307,6 @@ def distill(
     sampler : "munge", "mixup" or "marginal"
         How: values swapped and blurred among neighbours (MUNGE, Bucila et al. 2006), rows mixed
         with any others (Zhang et al. 2018), or values of any other rows.
-    match : "probabilities" or "logits"
-        Whether the loss to the teacher is the cross-entropy to its probabilities or half the
-        squared difference to their logits (Ba & Caruana 2014, "Do deep nets really need to be
-        deep?"); only for a Classifier and at temperature 1.
     representation : None, str or callable
         What of the teacher the student's last hidden layer is tied to as well: "leaves" or
         "thresholds" of a teacher of trees, the name of a hidden layer of a farthing teacher as its
@@ -347,14 +338,11 @@ def distill(
     check_fraction(alpha=alpha)
     check_number(TEMPERATURES, temperature=temperature)
     check_choice(tuple(SAMPLERS), sampler=sampler)
-    check_choice(("probabilities", "logits"), match=match)
     check_choice(("given", "out-of-fold"), teacher_labels=teacher_labels)
     _check_refit(teacher, y, teacher_labels, refit)
     check_choice(("code", "hint"), transfer=transfer)
     check_integer(1, code_size=code_size)
     check_number("(0, inf)", representation_weight=representation_weight)
-    if match == "logits" and temperature != 1:
-        raise FarthingError(f"temperature must be 1 with match='logits', got {temperature!r}")
     columns = column_list(columns)
     pupil = _unfitted(student, hidden, random_state)
     if is_stream(X):  # which can be read once, and the teacher reads it too
@@ -373,7 +361,7 @@ def distill(
         y is not None and (student is not None or two_labels)
     )
     if decided:
-        known = _read_y(pupil, teacher, y, weight, n, temperature, match)
+        known = _read_y(pupil, teacher, y, weight, n, temperature)
         seen, given = _read_validation(pupil, validation, columns, table)
     thresholds = partial(_thresholds, teacher, X, columns, table)
     candidates = thresholds() if pupil.edges == "teacher" else None
@@ -385,13 +373,11 @@ def distill(
     if not decided:
         if student is None and answer.ndim == 1 and not two_labels:
             pupil = _unfitted(Regressor(), hidden, random_state)
-        known = _read_y(pupil, teacher, y, weight, n, temperature, match, answer)
+        known = _read_y(pupil, teacher, y, weight, n, temperature, answer)
         seen, given = _read_validation(pupil, validation, columns, table)
     seed = draw_seed(pupil.random_state)
     counted = n if weight is None else np.count_nonzero(weight)
-    lesson = _Lesson(
-        pupil, known, counted=counted, alpha=alpha, temperature=temperature, match=match
-    )
+    lesson = _Lesson(pupil, known, counted=counted, alpha=alpha, temperature=temperature)
     soft = lesson.soft(answer)
     if isinstance(pupil, Classifier):
         if known is None:

@@ -92,9 +92,9 @@ def quantize(
     rounding : "nearest", "floor" or "stochastic"
         Of the affine scheme, and of the steps of ``training="integer"``, where "stochastic" is
         what is taken by itself and the others are there to compare.
-    calibration : "mse", "minmax", "percentile" or "entropy"
-        How the range of an activation is chosen: by the least squared error, all values, all but
-        0.05 % at an end, or the least Kullback-Leibler divergence (Migacz 2017).
+    calibration : "mse", "minmax" or "percentile"
+        How the range of an activation is chosen: by the least squared error, all values, or all
+        but 0.05 % at an end.
     method : "rtn", "gptq" or "adaround"
         How integers are chosen after training: to nearest with the scale of least squared error a
         row; column after column with the error made up for by the others, biases too (Frantar et

@@ -11,15 +11,19 @@ from farthing.quantization.rtn import largest_weight, nearest
 
 __all__ = ["LearnedGrid", "LearnedSteps"]
 
-# Of the logarithms of the steps, beside the learning rate of the weights.
-RATE = 10.0
+# Of the logarithms of the steps, beside the learning rate of the weights: of a row of weights, and
+# of a layer's values, which hear of every row of the data.
+ROW_RATE, LAYER_RATE = 10.0, 3.0
 
 
 class _Adam:
-    """Steps > 0 in an array of any shape, whose logarithms Adam moves.
+    """Steps > 0 in an array of any shape, whose logarithms Adam moves, so that the scale of their
+    gradients does not count.
 
-    rate: the weights' learning rate of the coming step.
+    rate: the weights' learning rate of the coming step; factor: of it.
     """
+
+    factor: float
 
     def __init__(self, step: np.ndarray):
         self.step = step.copy()
@@ -35,7 +39,7 @@ class _Adam:
         self._mean += 0.1 * (slope - self._mean)
         self._square += 0.001 * (slope * slope - self._square)
         root = np.sqrt(self._square / (1 - 0.999**self._count)) + 1e-12
-        self.step *= np.exp(-RATE * self.rate * self._mean / (1 - 0.9**self._count) / root)
+        self.step *= np.exp(-self.factor * self.rate * self._mean / (1 - 0.9**self._count) / root)
 
     def snapshot(self) -> np.ndarray:
         return self.step.copy()
@@ -49,9 +53,11 @@ class LearnedSteps(_Adam):
     McKinstry, Bablani, Appuswamy & Modha 2020, "Learned step size quantization").
 
     The gradient by a step s is the sum over its row of the gradient by the rounded weight times
-    round(w/s) - w/s, or the limit where it clips; it is scaled as there and goes, by Adam, into the
-    logarithm of s, which keeps it above 0.
+    round(w/s) - w/s, or the limit where it clips; it goes, by Adam, into the logarithm of s, which
+    keeps it above 0.
     """
+
+    factor = ROW_RATE
 
     def __init__(self, layer: Dense, form: WeightFormat):
         self.form = form
@@ -70,8 +76,7 @@ class LearnedSteps(_Adam):
         scaled = self._scaled
         inside = np.abs(scaled) <= self.limit
         of_step = np.where(inside, np.rint(scaled) - scaled, np.sign(scaled) * self.limit)
-        slope = (gradient * of_step).sum(axis=1, keepdims=True)
-        self.move(slope / np.sqrt(gradient.shape[1] * self.limit))
+        self.move((gradient * of_step).sum(axis=1, keepdims=True))
         return gradient * inside
 
     def packed(self, weight: np.ndarray) -> QuantizedWeight:
@@ -86,6 +91,8 @@ class LearnedSteps(_Adam):
 class LearnedGrid(_Adam):
     """A view of a layer's values in training: those of a grid that begins where it did, and whose
     step is learnt, as in `LearnedSteps`."""
+
+    factor = LAYER_RATE
 
     def __init__(self, grid: Grid, amax: int):
         super().__init__(np.array([grid.scale]))
@@ -113,5 +120,4 @@ class LearnedGrid(_Adam):
         scaled = (self._values - self.offset) / self.step[0]
         off = np.clip(np.rint(scaled), 0, self.amax)
         off -= np.where((scaled >= 0) & (scaled <= self.amax), scaled, 0)
-        total = float(np.vdot(gradient, off))
-        self.move(np.array([total / np.sqrt(gradient.shape[1] * self.amax)]))
+        self.move(np.array([float(np.vdot(gradient, off))]))
