@@ -202,19 +202,15 @@ def report_pruning(data: str, seeds: Seeds) -> str:
     for method in METHODS:
         simpler = "random" if method == "magnitude" else "magnitude"
         if method != "random":
-            lines.append(
-                verdict(
-                    method,
-                    simpler,
-                    [
-                        (f"{way} {s}", f"{method} {way} {s}", f"{simpler} {way} {s}")
-                        for way in ("at once", "gradual")
-                        for s in SPARSITIES
-                    ],
-                    data,
-                    seeds,
-                )
-            )
+            pairs = [
+                (f"{way} {s}", f"{method} {way} {s}", f"{simpler} {way} {s}")
+                for way in ("at once", "gradual")
+                for s in SPARSITIES
+            ]
+            lines.append(verdict(method, simpler, pairs, data, seeds))
+    for way, simpler in (("iterative", "at once"), ("gradual", "iterative")):
+        pairs = [(f"{s}", f"magnitude {way} {s}", f"magnitude {simpler} {s}") for s in SPARSITIES]
+        lines.append(verdict(way, simpler, pairs, data, seeds))
     return "\n".join(lines)
 
 

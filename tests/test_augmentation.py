@@ -269,6 +269,29 @@ def test_every_container_gets_the_same_values():
 # ---- the other samplers ------------------------------------------------------------------------
 
 
+def test_munge_draws_around_the_neighbour_s_value():
+    """With half of the difference as deviation (a local variance of 2), in half of the values."""
+    X = rng().normal(size=(20_000, 2))
+    near = nearest_rows(X.astype(np.float32), rng())
+    (mixed,) = sampled(X, X.astype(np.float32), copies=1, rng=rng())
+    moved = mixed != X
+    assert moved.mean() == pytest.approx(0.5, abs=0.02)
+    off = ((mixed - X[near]) / np.abs(X - X[near]))[moved]
+    assert np.std(off) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(off) == pytest.approx(0, abs=0.02)
+
+
+def test_mixup_takes_shares_of_a_beta_distribution():
+    X = rng().normal(size=(20_000, 2))
+    partner = X[rng().permutation(len(X))]
+    (mixed,) = sampled(X, X.astype(np.float32), copies=1, sampler="mixup", rng=rng())
+    apart = np.abs((X - partner)[:, 0]) > 1e-3
+    share = (mixed - partner)[apart, 0] / (X - partner)[apart, 0]
+    assert np.mean(share) == pytest.approx(0.5, abs=0.01)
+    # Of Beta(a, a) the variance is 1 / (4 (2 a + 1)).
+    assert np.var(share) == pytest.approx(1 / (4 * 1.8), rel=0.03)
+
+
 def test_mixup_lies_between_a_row_and_another_in_every_number():
     X = rng().normal(size=(300, 4))
     (mixed,) = sampled(X, X.astype(np.float32), copies=1, sampler="mixup", rng=rng(1))

@@ -73,6 +73,19 @@ def test_hidden_layers_of_a_farthing_teacher(data):
         np.testing.assert_allclose(shown, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_thresholds_of_most_gain_come_first(data):
+    X, y = data
+    teacher = lightgbm.LGBMClassifier(n_estimators=60, n_jobs=1, verbose=-1).fit(X, y)
+    known = teacher_thresholds(teacher, 5)
+    every = [(gain, j, t) for j, pair in known.items() for t, gain in zip(*pair, strict=True)]
+    every.sort(reverse=True)
+    assert len(every) > 1.5 * MOST_THRESHOLDS
+    rows = X.astype(np.float32)
+    passed = representation_of(teacher, "thresholds", lambda: known)(X, rows)
+    best = [rows[:, j] > t for _, j, t in every[:MOST_THRESHOLDS]]
+    assert sorted(passed.mean(axis=0)) == pytest.approx(sorted(np.mean(best, axis=1)))
+
+
 # ---- ties ---------------------------------------------------------------------------------------
 
 
@@ -142,7 +155,7 @@ def test_encoder_and_decoder_learn_by_their_gradients(leaves):
 
 
 @pytest.mark.parametrize("kind", ["code", "hint"])
-def test_a_tied_model_has_more_outputs_inside_and_its_own_again(kind):
+def test_a_tied_model_has_more_outputs_inside_and_its_own_again(kind, monkeypatch):
     model, X = model_of()
     before = model.forward(X)
     values = np.random.default_rng(0).normal(size=(len(X), 4))
@@ -159,8 +172,13 @@ def test_a_tied_model_has_more_outputs_inside_and_its_own_again(kind):
         watched, gradient = loss(inside.copy(), tie.watched(target))
         assert watched == pytest.approx(squared_error(before.copy(), target)[0])
         assert not gradient[:, 1:].any()
+        if kind == "code":
+            monkeypatch.setattr(tie, "_update", lambda gradients, used: None)
         learnt, gradient = loss(inside.copy(), tie.targets(target))
-        assert learnt > watched and gradient[:, 1:].any()
+        share = np.full((len(X), 1), 1 / len(X))
+        off, slope = tie.loss(inside[:, 1:], tie.values, share)
+        assert off > 0 and learnt == pytest.approx(watched + 0.5 * off)
+        np.testing.assert_allclose(gradient[:, 1:], 0.5 * slope, rtol=1e-5, atol=1e-10)
     np.testing.assert_array_equal(model.forward(X), before)
     assert model.layers[-1].weight_view is None and model.n_outputs == 1
 

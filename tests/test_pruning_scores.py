@@ -157,6 +157,16 @@ def test_fisher_of_two_classes_is_the_mean_over_both_labels():
         np.testing.assert_allclose(size**2, layer.weight**2 * information / 2, rtol=1e-3)
 
 
+def test_fisher_of_counts_is_their_mean():
+    X, _, model = network(hidden=(), link="log")
+    model.layers[0].weight *= 0.3
+    step, (size,) = sizes("fisher", model, X)
+    rows = step.fit.rows.astype(np.float64)
+    mean = np.exp(outputs_of(model, step.fit.rows)[:, 0].astype(np.float64))
+    information = mean @ rows**2 / len(rows)  # (y - mean)^2 is the mean on average
+    np.testing.assert_allclose(size[0] ** 2, model.layers[0].weight[0] ** 2 * information / 2, 1e-4)
+
+
 def test_fisher_of_several_classes_draws_labels_from_the_model():
     X, _, model = network(link="softmax", outputs=3, n=4000)
     step, found = sizes("fisher", model, X)
@@ -239,6 +249,30 @@ def test_obs_with_signs_is_bounded_least_squares(seed):
     best = optimize.lsq_linear(A, b, bounds).x
     assert (found * sign >= 0).all()
     assert ((A @ found - b) ** 2).sum() < ((A @ best - b) ** 2).sum() * (1 + 1e-6)
+
+
+def test_obs_leaves_weights_that_nothing_depends_on():
+    """Of an input that is always 0: what stays is drawn to the weights that were, not to 0."""
+    X, _, model = network(hidden=(), link="identity")
+    X[:, 2] = 0
+    step = step_on(model, X)
+    obs, layer = METHODS["obs"](step), step.model.layers[0]
+    old = layer.weight.copy()
+    layer.set_mask(np.array([[False, True, True, True, True]]))
+    obs.settle(step.model)
+    assert layer.weight[0, 2] == pytest.approx(old[0, 2], rel=1e-6)
+    assert (layer.weight[0, [1, 3, 4]] != old[0, [1, 3, 4]]).all()
+
+
+def test_obs_drops_one_of_two_that_stand_for_each_other():
+    """In rounds: before the first goes, neither seems to be worth anything."""
+    X, _, model = network(hidden=(), link="identity")
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 2]
+    model.layers[0].weight[0] = [2.0, 1.5, 3.0, 1.2, 1.0]
+    small = farthing.prune(model, X, sparsity=0.4, method="obs", calibrate=False, random_state=0)
+    stays = small.layers[0].weight[0] != 0
+    assert stays.sum() == 3 and stays[:2].sum() == 1
+    assert small.layers[0].weight[0, :2].sum() == pytest.approx(3.5, rel=0.05)
 
 
 def test_obs_updates_in_a_schedule_what_stays():

@@ -263,7 +263,9 @@ def distill(
     validation=None,
     random_state=None,
 ):
-    """A fitted student that imitates `teacher` (Hinton, Vinyals & Dean 2015).
+    """A fitted student that imitates `teacher` (Hinton, Vinyals & Dean 2015, "Distilling the
+    knowledge in a neural network"). A student may teach one like itself (self-distillation;
+    Furlanello, Lipton, Tschannen, Itti & Anandkumar 2018, "Born-again neural networks").
 
     Parameters
     ----------

@@ -155,7 +155,8 @@ class Blocks(Units):
 
 
 class Neighbours(Weights):
-    """N:M: weights, of which the N largest among every M neighbouring inputs never go."""
+    """N:M: weights, of which the N largest among every M neighbouring inputs never go (Mishra et
+    al. 2021, "Accelerating sparse deep neural networks")."""
 
     def __init__(
         self, model: Model, norm: str, score: Score, pattern: str, exclude: Collection[str]

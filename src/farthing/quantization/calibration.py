@@ -96,7 +96,8 @@ def calibrate_layers(
     sample: raw rows; weight: theirs, adding up to 1, by which rows repeat or drop out where grids
     are fitted; solver, fit: how integers and grids are
     chosen; correct: whether biases take up the mean difference to the float model's sums
-    (bias correction, Nagel, van Baalen, Blankevoort & Welling 2019); deliver: whether the layers
+    (bias correction; Nagel, van Baalen, Blankevoort & Welling 2019, "Data-free quantization
+    through weight equalization and bias correction"); deliver: whether the layers
     get the integers and biases, or keep their floats.
     """
     x = model.encoder.expand(model.encoder.positions(sample, amax))

@@ -18,7 +18,10 @@ SCALE_INTERVAL = 16
 
 
 class WeightGrid:
-    """Weight view of a layer in training: the integers' values; scales are searched every
+    """Weight view of a layer in training: the integers' values, through which gradients pass
+    straight (Bengio, Leonard & Courville 2013, "Estimating or propagating gradients through
+    stochastic neurons for conditional computation"; Jacob et al. 2018, "Quantization and training
+    of neural networks for efficient integer-arithmetic-only inference"). Scales are searched every
     `SCALE_INTERVAL` calls of training and kept in between. Validation always searches: it is
     to judge the very integers that these weights will be given."""
 
