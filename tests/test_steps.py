@@ -49,6 +49,7 @@ def trainings(monkeypatch):
                     search=search[0],
                     search_target=search[1],
                     search_weight=search[2],
+                    max_epochs=options.get("max_epochs"),
                 )
             )
             return original(model, X, target, **options)
@@ -93,6 +94,14 @@ def test_under_a_thousand_rows_nothing_is_held_out(step, trainings):
     X, y = credit.data()
     step(credit.fitted(), X[:999], y[:999])
     assert trainings[0].search is None and len(trainings[0].rows) == 999
+
+
+@pytest.mark.parametrize(("n", "augment", "epochs"), [(3000, 2, 6), (124, 2, 16), (30, 0, 192)])
+def test_few_rows_are_trained_on_for_more_epochs(n, augment, epochs, trainings):
+    """64 minibatches of 16 for each of the six that 1,024 rows are."""
+    X, y = credit.data()
+    farthing.prune(credit.fitted(), X[:n], y[:n], sparsity=0.5, schedule="cubic", augment=augment)
+    assert trainings[-1].max_epochs == epochs
 
 
 def test_validation_is_the_search_part_and_all_rows_are_learnt(step, trainings):
