@@ -223,10 +223,18 @@ def test_clones_learn_the_codes_that_the_teacher_learnt(classes):
 def test_too_few_groups_for_folds_are_named():
     X, y = rows()
     teacher = lightgbm.LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1).fit(X, y)
-    with pytest.raises(ValueError, match=r"teacher_labels must be 'given': groups: got 3, but 5"):
+    with pytest.raises(ValueError, match="must be 'given' for fewer than 5 groups, got 3"):
         farthing.distill(
             teacher, X, y, teacher_labels="out-of-fold", groups=np.arange(len(y)) % 3, **QUICK
         )
+
+
+def test_a_class_that_one_fold_holds_alone_is_named():
+    X, _ = rows(60)
+    y = np.arange(60) == 7
+    teacher = lightgbm.LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1).fit(X, y)
+    with pytest.raises(ValueError, match=r"'given' where a fifth of the rows .*, got class .*True"):
+        farthing.distill(teacher, X, y, teacher_labels="out-of-fold", **QUICK)
 
 
 def test_several_teachers_frames_and_values():

@@ -278,8 +278,9 @@ def test_other_students_copies_and_columns(data, teacher):
         (
             {"representation": lambda X: X * 1e60},
             ValueError,
-            "finite numbers of float32, that",
+            "finite numbers of float32, got",
         ),
+        ({"representation": lambda X: [[1, 2], [3]]}, TypeError, "representation must give an arr"),
         ({"representation": lambda X: X[:5]}, ValueError, "one row for each of 2700, got shape"),
         ({"representation": lambda X: X[:, :0]}, ValueError, "representation must be numbers, one"),
         ({"transfer": "copy"}, ValueError, "transfer must be one of 'code', 'hint', got 'copy'"),

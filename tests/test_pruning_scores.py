@@ -291,12 +291,68 @@ def test_obs_updates_in_a_schedule_what_stays():
 
 
 def test_what_is_excluded_is_left_alone():
+    """With a mask too; what a dict does not name only answers to what went before it."""
     X, y = credit.data()
-    before = credit.fitted((12, 8))
-    for arguments in ({"exclude": ["dense1"]}, {"sparsity": {"dense0": 0.5, "dense2": 0.5}}):
-        after = farthing.prune(before, X, y, method="obs", **{"sparsity": 0.5} | arguments)
+    before = farthing.prune(credit.fitted((12, 8)), sparsity={"dense1": 0.3})
+    for pattern in ("unstructured", "4x8"):
+        arguments = {"method": "obs", "pattern": pattern}
+        after = farthing.prune(before, X, y, sparsity=0.5, exclude=["dense1"], **arguments)
         old, new = (model.model_.layers[1] for model in (before, after))
-        assert np.array_equal(old.weight, new.weight) and new.mask is None
+        assert np.array_equal(old.weight, new.weight) and np.array_equal(old.mask, new.mask)
+        after = farthing.prune(before, X, y, sparsity={"dense1": 0.6}, **arguments)
+        first, last = ([m.model_.layers[i] for m in (before, after)] for i in (0, 2))
+        assert np.array_equal(first[0].weight, first[1].weight) and first[1].mask is None
+        assert not np.array_equal(last[0].weight, last[1].weight) and last[1].mask is None
+
+
+def test_obs_refits_on_inputs_from_the_layers_before(undamped):
+    X, _, model = network(hidden=(4,), link="identity")
+    step = step_on(model, X)
+    obs, (first, last) = METHODS["obs"](step), step.model.layers
+    wanted = model.forward(step.fit.rows)[:, 0].astype(float)
+    first.set_mask(np.arange(20).reshape(4, 5) % 3 > 0)
+    obs.settle(step.model)
+    hidden, _ = first.forward(step.fit.rows)
+    A = np.column_stack([hidden, np.ones(len(hidden))]).astype(float)
+    best = np.linalg.lstsq(A, wanted, rcond=None)[0]
+    np.testing.assert_allclose(last.weight[0], best[:-1], rtol=1e-3, atol=1e-4)
+    assert last.bias[0] == pytest.approx(best[-1], rel=1e-3, abs=1e-4)
+
+
+def test_obs_of_blocks_adds_up_over_their_outputs():
+    X, _, model = network(hidden=(5,), link="identity")
+    step = step_on(model, X)
+    obs = METHODS["obs"](step)
+    (norm, _) = units_of("2x3", step.model, "l1", score=obs).norms()
+    single = obs.together(step.model, 0, np.array([0, 0, 0, 1, 1]))
+    expected = [single[0:2].sum(axis=0), single[2:4].sum(axis=0), single[4:].sum(axis=0)]
+    np.testing.assert_allclose(norm.reshape(3, 2) ** 2, expected, rtol=1e-5)
+
+
+def test_the_last_drop_of_a_schedule_is_made_up_for_too():
+    """Where training has one step, or Ctrl-C ended it, all of them go at its end."""
+    X, y = credit.data()
+    model, few = credit.fitted((16, 8)), (X[:16], y[:16])
+    wanted = model.predict_proba(X)[:, 1]
+    off = {}
+    for method in ("obs", "magnitude"):
+        options = {"schedule": "cubic", "epochs": 1, "augment": 0, "calibrate": False}
+        small = farthing.prune(model, *few, pattern="1:2", method=method, **options)
+        off[method] = float(np.abs(small.predict_proba(X)[:, 1] - wanted).mean())
+    assert off["obs"] < 0.7 * off["magnitude"]
+
+
+def test_obs_drops_no_twins_in_one_update_of_a_schedule():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 8)).astype(np.float32)
+    X[:, 7] = X[:, 0] + 0.01 * X[:, 7]
+    y = 0.4 * X[:, 0] + 0.4 * X[:, 7] + X[:, 1:7] @ [1, 0.9, 0.3, 0.2, 0.2, 0.1]
+    model = farthing.Regressor((), encoder=None, random_state=0).fit(X, y)
+    options = {"pattern": "feature", "sparsity": 0.6, "method": "obs", "epochs": 2}
+    small = farthing.prune(model, X, y, schedule="cubic", learning_rate=1e-6, **options)
+    weight = small.model_.layers[0].weight[0]
+    assert (weight != 0).sum() == 3 and (weight[[0, 7]] != 0).sum() == 1
+    assert weight[[0, 7]].sum() == pytest.approx(0.8, abs=0.05)
 
 
 def test_obs_gives_what_stays_its_best_values(undamped):

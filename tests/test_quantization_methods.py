@@ -425,6 +425,22 @@ def test_no_float_copy_is_kept_between_updates(monkeypatch):
     assert all(np.abs(layer.quantized.values).max() <= 7 for layer in small.model_.layers)
 
 
+@pytest.mark.parametrize("training", ["qat", "lsq", "integer"])
+def test_an_interrupted_training_delivers_integers(training, monkeypatch):
+    """Before its first step: what rounding to nearest gives."""
+    from farthing import training as loop
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    X, y = credit.data()
+    monkeypatch.setattr(loop._Steps, "epoch", interrupted)
+    small = farthing.quantize(credit.fitted(), X, y, weight_bits=4, training=training)
+    plain = farthing.quantize(credit.fitted(), X, y, weight_bits=4)
+    for one, other in zip(small.model_.layers, plain.model_.layers, strict=True):
+        assert np.array_equal(one.quantized.values, other.quantized.values)
+
+
 @pytest.mark.parametrize("training", ["lsq", "integer"])
 def test_training_recovers_what_rounding_loses(training):
     X, y = credit.data()

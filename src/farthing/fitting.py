@@ -453,8 +453,12 @@ class Learner(Estimator):
         self._orient()
         model = self.model_.copy()
         widths = tuple(layer.n_outputs for layer in model.layers)
+        if model.is_quantized:
+            raise FarthingError(
+                "warm_start must be False for a quantized model, whose weights are integers, got "
+                f"{self.warm_start!r}"
+            )
         facts = {
-            "the weights": ("integers" if model.is_quantized else "floats", "floats"),
             "the encoder": (_encoder_name(model), self.encoder),
             "the features": (model.n_features, n_features),
             "the column names": (model.feature_names, table.names),

@@ -87,7 +87,7 @@ def as_array(answer, argument: str = "teacher") -> np.ndarray:
             if callable(getattr(answer, method, None)):
                 answer = getattr(answer, method)()
         return np.asarray(answer)
-    except (TypeError, RuntimeError) as error:  # such as torch's, of a type that numpy lacks
+    except (TypeError, RuntimeError, ValueError) as error:  # such as torch's, or of ragged lists
         raise TypeError(
             f"{argument} must give an array of numbers, got {type(answer).__name__}: {error}"
         ) from error

@@ -94,14 +94,22 @@ class FoldTeachers:
         seed: int,
         refit: Callable | None,
     ):
-        try:
-            self._fold = folds(len(y), FOLDS, strata, groups, seed)
-        except FarthingError as error:
-            raise FarthingError(f"teacher_labels must be 'given': {error}") from None
-        codes = np.unique(y, return_inverse=True)[1]
+        units, what = (len(y), "rows") if groups is None else (len(np.unique(groups)), "groups")
+        if units < FOLDS:
+            raise FarthingError(
+                f"teacher_labels must be 'given' for fewer than {FOLDS} {what}, got {units}"
+            )
+        self._fold = folds(len(y), FOLDS, strata, groups, seed)
+        labels, codes = np.unique(y, return_inverse=True)
         self._members = []
         for fold in range(FOLDS):
             rows = np.flatnonzero(self._fold != fold)
+            seen = np.bincount(codes[rows], minlength=len(labels))
+            if classes is not None and not seen.all():
+                raise FarthingError(
+                    "teacher_labels must be 'given' where a fifth of the rows holds all of a "
+                    f"class, got class {labels[np.argmin(seen)]!r} there"
+                )
             table, own = take_rows(X, rows), at(weight, rows)
             if refit is None:
                 member = _refitted(teacher, table, y[rows], codes[rows], own)

@@ -52,11 +52,11 @@ def _dense(values, n: int) -> np.ndarray:
         raise FarthingError(
             f"representation must be numbers, one row for each of {n}, got shape {found.shape}"
         )
-    finite = np.isfinite(found).all(axis=1)
-    if not finite.all():
+    if not np.isfinite(found).all():
+        row, column = np.argwhere(~np.isfinite(found))[0].tolist()
         raise FarthingError(
-            "representation must be finite numbers of float32, that of row "
-            f"{int(np.argmin(finite))} is {found[np.argmin(finite)]}"
+            "representation must be finite numbers of float32, got "
+            f"{found[row, column]} in row {row}, column {column}"
         )
     return found
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.kernels import check_n_of_m, n_of_m
 from farthing.model import Model
@@ -22,6 +24,19 @@ __all__ = ["prune"]
 # final mask.
 RAMP = 0.7
 EPOCHS = 6
+# A share of the units to go by which progress is counted.
+MOST = 0.95
+
+# What part of the units that are to go, a share of all, has gone.
+Progress = Callable[[float], float]
+
+
+def _none(share: float) -> float:
+    return 0.0
+
+
+def _all(share: float) -> float:
+    return 1.0
 
 
 def prune(
@@ -71,14 +86,15 @@ def prune(
         where all other weights make up for it, which then they do (Hassibi & Stork 1993; SparseGPT,
         Frantar & Alistarh 2023). All but the first two need X, "taylor" also y.
     norm : "l1" or "l2"
-        How the worth of a unit's weights adds up; "taylor" is always summed, "fisher" and "obs"
-        are sums of squares. For one weight both are its magnitude, for larger units they differ.
+        How the worth of a unit's weights adds up; "taylor" is always summed, "fisher" is a sum of
+        squares, and "obs" takes the weights of a unit together, a neuron by what the next layer
+        loses. For one weight both are its magnitude, for larger units they differ.
         Between layers the magnitude of a block counts per weight, that of a neuron by its layer's
         mean.
     scope : "global" or "layer"
         Units compete across all layers, or within each. One unit a layer always stays.
     exclude : list of str
-        Names of layers whose units stay and do not count.
+        Names of layers whose units stay and do not count; without a schedule they are not changed.
     pattern : str
         "unstructured": single weights. "4x8": blocks of 4 outputs by 8 inputs; 32, 16 or 8
         outputs by 4 inputs are those that the runtime is fastest without. "2:4": of every 4
@@ -97,7 +113,9 @@ def prune(
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
         that the model has learnt from, y adds mostly its noise.
-    epochs, learning_rate : of the schedule; None: 6, more of under 1,000 rows
+    epochs : int or None
+        Of the schedule. None: 6, more where rows and copies are fewer than 1,024.
+    learning_rate : float above 0
     augment : int
         Copies of the rows, mixed among neighbours (MUNGE) and labelled by the model before
         the step, that the schedule trains on beside the rows themselves.
@@ -166,9 +184,11 @@ def prune(
     competition = Competition([layer.name for layer in units.layers], sparsity, scope, exclude)
     if threshold is not None:
         units.drop(competition.keep_above(units.norms(), threshold))
-        score.settle(network)
+        score.settle(network, competition.exclude)
     elif schedule is None:
-        _drop_at_once(units, competition)
+        scores = units.scores()
+        start = competition.gone(scores)
+        _drop(units, competition, start, _none, _all, scores)
     else:
         epochs = epochs or step.epochs(EPOCHS, augment)
         _train(step, units, competition, SCHEDULES[schedule], epochs, learning_rate, augment)
@@ -176,17 +196,34 @@ def prune(
     return step.result(calibrate=calibrate)
 
 
-def _drop_at_once(units: Units, competition: Competition) -> None:
-    scores = units.scores()
-    start = competition.gone(scores)
-    rounds = max(units.rounds, units.score.rounds)
-    for i in range(1, rounds + 1):
-        if i > 1:  # scores may be dear
+def _drop(
+    units: Units,
+    competition: Competition,
+    start: list[float],
+    before: Progress,
+    now: Progress,
+    scores: list[np.ndarray] | None = None,
+) -> None:
+    """Drops from one share of the units that are to go to another, in parts where those that went
+    change what others are worth; with all of them what a pattern asks for beyond.
+
+    start: what had gone before the step, of each group; scores: of the units, where known.
+    """
+    score = units.score
+    rounds = max(units.rounds, score.rounds) * (now(MOST) - before(MOST))
+    parts = max(1, math.ceil(rounds - 1e-9))
+    for i in range(1, parts + 1):
+
+        def progress(share: float, i: int = i) -> float:
+            return before(share) + (now(share) - before(share)) * i / parts
+
+        score.begin(units.model)
+        if i > 1 or scores is None:  # scores may be dear
             scores = units.scores()
-        units.drop(competition.keep(scores, start, lambda _, i=i: i / rounds))
-        if i == rounds:
+        units.drop(competition.keep(scores, start, progress))
+        if now is _all and i == parts:
             units.complete()
-        units.score.settle(units.model)
+        score.settle(units.model, competition.exclude)
 
 
 def _train(
@@ -198,16 +235,19 @@ def _train(
     learning_rate: float,
     augment: int,
 ) -> None:
-    start = competition.gone(units.norms())
+    start, done = competition.gone(units.norms()), _none
 
     def on_step(index: int, total: int, _model: Model) -> None:
+        nonlocal done
         units.hold()
         ramp = max(1, int(RAMP * total))
         interval = max(1, ramp // units.score.updates)
         if index > ramp or (index % interval and index != ramp):
             return
-        units.drop(competition.keep(units.scores(), start, partial(schedule, index / ramp)))
-        units.score.settle(units.model)
+        now = partial(schedule, index / ramp)
+        if now(MOST) > done(MOST):
+            _drop(units, competition, start, done, now)
+            done = now
 
     step.train(
         epochs=epochs,
@@ -216,6 +256,4 @@ def _train(
         on_step=on_step,
         min_epochs=math.ceil(RAMP * epochs),
     )
-    units.drop(competition.keep(units.scores(), start, lambda _: 1.0))
-    units.complete()
-    units.score.settle(units.model)
+    _drop(units, competition, start, done, _all)

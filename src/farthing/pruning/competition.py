@@ -26,6 +26,7 @@ class Competition:
             raise TypeError(f"exclude must be a list of names of layers, got {exclude!r}")
         for name in exclude:
             self._check(name, layers, "exclude")
+        self.exclude = frozenset(exclude)
         chosen = [i for i, name in enumerate(layers) if name not in exclude]
         if isinstance(sparsity, Mapping):
             for name, share in sparsity.items():

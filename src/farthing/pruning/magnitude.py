@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from farthing.model import Model
@@ -36,5 +38,8 @@ class Magnitude:
     def together(self, model: Model, index: int, group: np.ndarray) -> np.ndarray | None:
         return None
 
-    def settle(self, model: Model) -> None:
+    def begin(self, model: Model) -> None:
+        pass
+
+    def settle(self, model: Model, exclude: Collection[str] = ()) -> None:
         pass

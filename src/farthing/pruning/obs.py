@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -32,8 +32,9 @@ class OBS(Magnitude):
     biases too, the values that best repeat the layer's sums, layer by layer, on inputs from the
     layers before: for given masks the exact answer to what SparseGPT (Frantar & Alistarh 2023,
     "Massive language models can be accurately pruned in one-shot") approaches a column at a time.
-    The sums are those of the model before the step, in a schedule those before each of its updates.
-    Zeros and monotone signs are kept.
+    The sums are those of the model before the step, in a schedule those before each of its updates;
+    the layers before the first that lost something are not changed. Zeros and monotone signs are
+    kept.
     """
 
     needs = "rows"
@@ -41,6 +42,7 @@ class OBS(Magnitude):
     is_loss = True
     # An inverse for each output is dear.
     updates = 10
+    rounds = 8
 
     def __init__(self, step: Step, scheduled: bool = False):
         if step.model.is_quantized:
@@ -48,7 +50,6 @@ class OBS(Magnitude):
                 "method 'obs' needs float weights, which it updates, got a quantized model; prune "
                 "before quantizing"
             )
-        self.rounds = 1 if scheduled else 8
         self._scheduled = scheduled
         self._sample = Sample(step, ROWS)
         self._remember(step.model)
@@ -62,7 +63,7 @@ class OBS(Magnitude):
         self._totals = [(share @ np.square(s, dtype=np.float64)).sum() or 1.0 for s in self._sums]
 
     def sizes(self, model: Model) -> list[np.ndarray]:
-        inputs, found = self._inputs(model), []
+        inputs, found = self._sample.inputs(model), []
         for layer, x, total in zip(model.layers, inputs, self._totals, strict=True):
             moments = second_moments(x, self._sample.share).matrix
             diagonal = np.ones(layer.weight.shape)
@@ -73,7 +74,7 @@ class OBS(Magnitude):
         return found
 
     def together(self, model: Model, index: int, group: np.ndarray) -> np.ndarray:
-        layer, x = model.layers[index], self._inputs(model)[index]
+        layer, x = model.layers[index], self._sample.inputs(model)[index]
         moments = second_moments(x, self._sample.share).matrix
         found = np.zeros((layer.n_outputs, group.max() + 1))
         for rows, kept in _supports(layer):
@@ -86,15 +87,15 @@ class OBS(Magnitude):
                 found[rows, own] = np.einsum("ij,ji->i", of_group, solved)
         return np.maximum(found, 0) / self._totals[index]
 
-    def _inputs(self, model: Model) -> list[np.ndarray]:
+    def begin(self, model: Model) -> None:
         if self._scheduled:
             self._remember(model)
-        return self._sample.inputs(model)
 
-    def settle(self, model: Model) -> None:
-        x = self._sample.inputs(model)[0]
+    def settle(self, model: Model, exclude: Collection[str] = ()) -> None:
+        x, lost = self._sample.inputs(model)[0], False
         for layer, before, sums in zip(model.layers, self._before, self._sums, strict=True):
-            if layer.weight.shape == before.weight.shape and layer.mask is not None:
+            lost = lost or not np.array_equal(_kept(layer), _kept(before))
+            if lost and layer.name not in exclude:
                 self._refit(layer, before, x, sums)
             x, _ = layer.forward(x)
 
@@ -119,11 +120,13 @@ def _sums(layer: Dense, x: np.ndarray) -> np.ndarray:
     return x @ layer.weight.T + layer.bias
 
 
+def _kept(layer: Dense) -> np.ndarray:
+    return np.ones(layer.weight.shape, bool) if layer.mask is None else layer.mask
+
+
 def _supports(layer: Dense) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Outputs that keep the same weights, and the columns of those, with that of the bias."""
-    n, k = layer.weight.shape
-    mask = np.ones((n, k), bool) if layer.mask is None else layer.mask
-    masks, which = np.unique(mask, axis=0, return_inverse=True)
+    masks, which = np.unique(_kept(layer), axis=0, return_inverse=True)
     for i, own in enumerate(masks):
         yield np.flatnonzero(which.ravel() == i), np.flatnonzero(np.append(own, True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +26,8 @@ class Score(Protocol):
     needs: "nothing", "rows" or "labels"; order: how the sizes of a unit's weights add up, 1 or 2
     as in an L1 or L2 norm, None where the caller may choose; is_loss: whether sizes of different
     layers mean the same, an increase of the loss or its square root; rounds: in so many parts
-    units go that go at once; updates: in at most so many on a schedule.
+    units go that go at once; updates: in about so many on a
+    schedule.
     """
 
     needs: str
@@ -42,8 +44,11 @@ class Score(Protocol):
         group: int (k,), of every input. None where weights that go together are worth their norm.
         """
 
-    def settle(self, model: Model) -> None:
-        """Updates what stays, in place, after units went."""
+    def begin(self, model: Model) -> None:
+        """Before units are scored and go."""
+
+    def settle(self, model: Model, exclude: Collection[str] = ()) -> None:
+        """Updates what stays, in place, after units went, but for the layers of `exclude`."""
 
 
 METHODS: dict[str, type] = {

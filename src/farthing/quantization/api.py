@@ -14,7 +14,6 @@ from farthing.quantization.affine import ROUNDINGS, quantize_affine
 from farthing.quantization.calibration import (
     CALIBRATION_ROWS,
     calibrate_layers,
-    counted,
     unit_range,
     unit_range_embeddings,
 )
@@ -94,7 +93,8 @@ def quantize(
         what is taken by itself and the others are there to compare.
     calibration : "mse", "minmax" or "percentile"
         How the range of an activation is chosen: by the least squared error, all values, or all
-        but 0.05 % at an end.
+        but 0.05 % at an end, where rows repeat or drop out by their weights. Inputs without an
+        encoder cover all rows.
     method : "rtn", "gptq" or "adaround"
         How integers are chosen after training: to nearest with the scale of least squared error a
         row; column after column with the error made up for by the others, biases too (Frantar et
@@ -110,7 +110,9 @@ def quantize(
     alpha : float
         Weight of the loss to the predictions before the step; 1 - alpha goes to y. On rows
         that the model has learnt from, y adds mostly its noise.
-    epochs, learning_rate : of the training; None: 4, of "integer" 16, more of under 1,000 rows
+    epochs : int or None
+        Of the training. None: 4, of "integer" 16, more where rows and copies are fewer than 1,024.
+    learning_rate : float above 0
     augment : int
         Copies of the rows, mixed among neighbours (MUNGE) and labelled by the model before
         the step, that training sees beside the rows themselves.
@@ -250,8 +252,7 @@ def _calibrate(
 ) -> None:
     network, sample = step.model, Sample(step, CALIBRATION_ROWS)
     if isinstance(network.encoder, Standardizer):
-        rows, weight = step.fit.rows, step.fit.weight
-        unit_range(network, rows if weight is None else rows[counted(weight)])
+        unit_range(network, step.fit.rows)
     calibrate_layers(
         network,
         sample.rows,
@@ -296,6 +297,8 @@ def _train(
 
     def on_end() -> None:
         for layer in layers:
+            if layer.weight_view is None:  # interrupted before the first step
+                continue
             keep_grids(layer)
             layer.quantized = layer.weight_view.packed(layer.weight)
             layer.weight = layer.quantized.dequantize()

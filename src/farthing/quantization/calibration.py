@@ -14,7 +14,7 @@ from farthing.model import Model
 from farthing.quantization.formats import WeightFormat
 from farthing.quantization.methods import Solver
 
-__all__ = ["calibrate_layers", "counted", "unit_range", "unit_range_embeddings"]
+__all__ = ["calibrate_layers", "unit_range", "unit_range_embeddings"]
 
 CALIBRATION_ROWS = 8192
 # Of those rows' values so many choose a grid that is searched at both ends.
@@ -58,11 +58,11 @@ def unit_range_embeddings(model: Model, amax: int) -> None:
         _rescale_inputs(model.layers[0], low, high)
 
 
-def counted(weight: np.ndarray) -> np.ndarray:
+def _counted(weight: np.ndarray) -> np.ndarray:
     """As many row numbers as there are weights, each as often as its weight asks for, to a whole
     number; all of them where the weights are equal.
 
-    >>> counted(np.array([1.0, 0.0, 2.0, 1.0])).tolist(), counted(np.ones(3)).tolist()
+    >>> _counted(np.array([1.0, 0.0, 2.0, 1.0])).tolist(), _counted(np.ones(3)).tolist()
     ([0, 2, 2, 3], [0, 1, 2])
     """
     n = len(weight)
@@ -114,7 +114,7 @@ def calibrate_layers(
             layer.quantized, layer.weight = packed, packed.dequantize()
             layer.bias = bias.astype(np.float32)
         if layer is not model.layers[-1]:
-            x = _fit_grids(layer, x, z, amax, partial(_fit_rows, fit, counted(weight)))
+            x = _fit_grids(layer, x, z, amax, partial(_fit_rows, fit, _counted(weight)))
 
 
 def _fit_grids(
