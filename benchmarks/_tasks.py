@@ -111,7 +111,9 @@ def credit(seed: int, rows: int | None = None, hidden=(64, 32), **training) -> l
     def refit(X, y, times: int = 1):
         import lightgbm
 
-        return lightgbm.train(teacher.params, lightgbm.Dataset(X, y), teacher.num_trees() * times)
+        # The parameters of a fitted model name its rounds, which count before the argument.
+        parameters = teacher.params | {"num_iterations": teacher.num_trees() * times}
+        return lightgbm.train(parameters, lightgbm.Dataset(X, y))
 
     final_X, final_y = table.X[parts.final], table.y[parts.final]
 

@@ -74,6 +74,7 @@ def test_distillation_and_students(bench, monkeypatch, capsys):
     assert {"teacher", "labels alone", "out-of-fold", "no labels, mixup"} < set(distilled)
     assert {"self-distillation, hint", "two teachers", "code of thresholds"} < set(distilled)
     assert {"memorised teacher", "memorised teacher, out-of-fold"} < set(distilled)
+    assert distilled["memorised teacher"] != distilled["probabilities"]
     assert students["8 float32"]["bytes"] > 2 * students["8 int4, 80% pruned"]["bytes"]
     text = capsys.readouterr().out
     assert "to labels alone" in text and "to LightGBM" in text
