@@ -14,7 +14,6 @@ what of them is exactly zero, and their change in AUC. `l2` shrinks and makes no
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import _common
@@ -55,20 +54,6 @@ def lowest(values: np.ndarray, sparsity: float) -> np.ndarray:
     return gone
 
 
-def pruned_at_random(student, pattern: str, sparsity: float, rows, rng: np.random.Generator):
-    """A copy of the student without so many of its groups, whichever."""
-    model = student.model_.copy()
-    units = units_of(pattern, model, "l1", rows)
-    sizes = [len(values) for values in units.scores()]
-    gone = lowest(rng.random(sum(sizes)), sparsity)
-    units.drop(np.split(~gone, np.cumsum(sizes)[:-1]))
-    units.shrink()
-    small = copy.copy(student)
-    small.model_ = model
-    small._forget_scorer()
-    return small
-
-
 def zeros(model) -> dict[str, float]:
     """Shares of the features, hidden neurons and weights that are exactly zero."""
     first = model.layers[0].weight
@@ -89,7 +74,6 @@ def prunings(student, X, y, auc: Callable, seed: int, **training) -> list[dict]:
     from scipy.stats import spearmanr
 
     reference = auc(student)
-    rng = np.random.default_rng(seed)
     rows = []
     for pattern in PATTERNS:
         one, other = (scores(student, pattern, norm) for norm in NORMS)
@@ -115,7 +99,15 @@ def prunings(student, X, y, auc: Callable, seed: int, **training) -> list[dict]:
                 if schedule is None:
                     gone = [lowest(values, sparsity) for values in (one, other)]
                     row["differ"] = float((gone[0] & ~gone[1]).sum() / gone[0].sum())
-                    chance = pruned_at_random(student, pattern, sparsity, X.astype(np.float32), rng)
+                    chance = farthing.prune(
+                        student,
+                        X,
+                        y,
+                        sparsity=sparsity,
+                        pattern=pattern,
+                        method="random",
+                        random_state=seed,
+                    )
                     row["random"] = auc(chance) - reference
                 rows.append(row)
     return rows

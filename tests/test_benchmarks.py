@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import farthing
 from farthing.demo import data
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -216,20 +215,6 @@ def test_importance(capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "both norms gave the same bytes in 4 of 4 ways" in text
     assert all(name in text for name in few)
-
-
-def test_random_pruning_takes_as_many_groups_as_asked():
-    importance = names_of("importance")
-    X = np.random.default_rng(0).normal(size=(600, 4))
-    student = farthing.Classifier((10, 6), max_epochs=1, random_state=0).fit(X, X[:, 0] > 0)
-    at_random, rows = importance["pruned_at_random"], X.astype(np.float32)
-    small = at_random(student, "unstructured", 0.5, rows, np.random.default_rng(1)).model_
-    size = sum(layer.weight.size for layer in small.layers)
-    assert sum(int((layer.weight == 0).sum()) for layer in small.layers) == round(size / 2)
-    small = at_random(student, "neuron", 0.5, rows, np.random.default_rng(1)).model_
-    assert sum(len(layer.bias) for layer in small.layers[:-1]) == 8
-    small = at_random(student, "feature", 0.5, rows, np.random.default_rng(1)).model_
-    assert (small.encoder.bins_ == 0).sum() == 2
 
 
 def test_large(capsys):

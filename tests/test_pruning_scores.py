@@ -413,6 +413,17 @@ def test_every_score_takes_every_pattern(method, pattern):
     assert np.array_equal(after.predict_proba(X), again.predict_proba(X))
 
 
+def test_random_merges_as_many_bins_as_asked():
+    model = credit.fitted()
+    bins = model.model_.encoder.bins_
+    inner = int(np.maximum(bins - 1, 0).sum())
+    for seed in (0, 1):
+        arguments = {"sparsity": 0.5, "pattern": "bin", "random_state": seed}
+        after = farthing.prune(model, method="random", **arguments).model_.encoder.bins_
+        assert np.maximum(after - 1, 0).sum() == inner - round(0.5 * inner)
+        assert not np.array_equal(after, farthing.prune(model, **arguments).model_.encoder.bins_)
+
+
 def test_random_goes_by_the_seed_and_keeps_its_order():
     model = credit.fitted()
     masks = {}
@@ -443,7 +454,7 @@ def test_unknown_methods_and_what_a_method_cannot_do_are_refused():
     X, y = credit.data()
     with pytest.raises(ValueError, match="method must be one of 'magnitude', 'random'"):
         farthing.prune(credit.fitted(), sparsity=0.5, method="movement")
-    with pytest.raises(ValueError, match="method must be 'magnitude' for pattern 'bin', got 'obs'"):
+    with pytest.raises(ValueError, match="method must be 'magnitude' or 'random' for pattern 'b"):
         farthing.prune(credit.fitted(), X, y, sparsity=0.5, method="obs", pattern="bin")
     quantized = farthing.quantize(credit.fitted(), X)
     with pytest.raises(ValueError, match="'obs' needs float weights, which it updates"):

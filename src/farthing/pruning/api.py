@@ -103,9 +103,10 @@ def prune(
         the next. "feature": all that the first layer reads of a raw feature. What a neuron or
         feature says on average over X, where given, goes into the next bias. "bin":
         neighbouring bins of a feature become one; the norm is that of the corners, at the edge
-        between them, of the first layer's piecewise-linear functions, the "magnitude" alone: what
-        other methods say of a weight does not know that a merger's two changes cancel beyond its
-        bins. Neurons, features and bins make the tables of the first layer smaller.
+        between them, of the first layer's piecewise-linear functions. Of the methods only
+        "magnitude" and "random" go with it: what others say of a weight does not know that a
+        merger's two changes cancel beyond its bins. Neurons, features and bins make the tables of
+        the first layer smaller.
     schedule : None, "cubic" or "iterative"
         None drops at once; "cubic" raises the sparsity along 1 - (1 - t)^3 while training
         (Zhu & Gupta 2017, "To prune, or not to prune"), "iterative" in five rounds, each of which
@@ -160,8 +161,10 @@ def prune(
         raise FarthingError(f"sparsity must be given with schedule={schedule!r}, got None")
     if schedule is not None and X is None:
         raise FarthingError(f"X must be given: schedule={schedule!r} needs rows, got None")
-    if pattern == "bin" and method != "magnitude":
-        raise FarthingError(f"method must be 'magnitude' for pattern 'bin', got {method!r}")
+    if pattern == "bin" and method not in ("magnitude", "random"):
+        raise FarthingError(
+            f"method must be 'magnitude' or 'random' for pattern 'bin', got {method!r}"
+        )
     step = Step(
         model,
         X,

@@ -13,6 +13,7 @@ from farthing.kernels import block_of, check_n_of_m, n_of_m, spread_blocks
 from farthing.layers import Dense
 from farthing.model import Model
 from farthing.probe import Sample
+from farthing.pruning.baseline import Random
 from farthing.pruning.magnitude import Magnitude
 from farthing.pruning.scores import Score
 
@@ -398,11 +399,14 @@ class Bins(Units):
         return run, weight, np.bincount(run, self.width)
 
     def norms(self):
-        run, weight, width = self._merged()
-        before, after = run[self.left], run[self.left + 1]
-        share = width[before] / (width[before] + width[after])
-        corner = np.abs(weight[:, before] * (1 - share) - weight[:, after] * share)
-        total = (corner**self.order).sum(axis=0) ** (1 / self.order)
+        if isinstance(self.score, Random):
+            total = self.score.sizes(self.model)[0][0, self.left]
+        else:
+            run, weight, width = self._merged()
+            before, after = run[self.left], run[self.left + 1]
+            share = width[before] / (width[before] + width[after])
+            corner = np.abs(weight[:, before] * (1 - share) - weight[:, after] * share)
+            total = (corner**self.order).sum(axis=0) ** (1 / self.order)
         return [np.where(self.kept, total, -1.0).astype(np.float32)]
 
     def drop(self, keep):
