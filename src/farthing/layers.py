@@ -212,6 +212,11 @@ class Dense:
         self.output_offset = 0.0
 
     @property
+    def support(self) -> np.ndarray:
+        """Which weights no pruning has dropped, bool (n, k)."""
+        return np.ones(self.weight.shape, bool) if self.mask is None else self.mask
+
+    @property
     def views(self) -> list:
         """What is in place of its weights and values in training."""
         found = (self.weight_view, self.pre_view, self.output_view, self.residual_view)

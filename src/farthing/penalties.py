@@ -110,7 +110,7 @@ class Proximal:
             if layer.mask is not None:
                 zero &= layer.mask
             if zero.any():
-                layer.set_mask(~zero if layer.mask is None else layer.mask & ~zero)
+                layer.set_mask(layer.support & ~zero)
 
     def _shrink(self, i: int, weight: np.ndarray, size: np.ndarray) -> None:
         """The proximal step of layer i, in place."""

@@ -94,7 +94,7 @@ class OBS(Magnitude):
     def settle(self, model: Model, exclude: Collection[str] = ()) -> None:
         x, lost = self._sample.inputs(model)[0], False
         for layer, before, sums in zip(model.layers, self._before, self._sums, strict=True):
-            lost = lost or not np.array_equal(_kept(layer), _kept(before))
+            lost = lost or not np.array_equal(layer.support, before.support)
             if lost and layer.name not in exclude:
                 self._refit(layer, before, x, sums)
             x, _ = layer.forward(x)
@@ -120,13 +120,9 @@ def _sums(layer: Dense, x: np.ndarray) -> np.ndarray:
     return x @ layer.weight.T + layer.bias
 
 
-def _kept(layer: Dense) -> np.ndarray:
-    return np.ones(layer.weight.shape, bool) if layer.mask is None else layer.mask
-
-
 def _supports(layer: Dense) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Outputs that keep the same weights, and the columns of those, with that of the bias."""
-    masks, which = np.unique(_kept(layer), axis=0, return_inverse=True)
+    masks, which = np.unique(layer.support, axis=0, return_inverse=True)
     for i, own in enumerate(masks):
         yield np.flatnonzero(which.ravel() == i), np.flatnonzero(np.append(own, True))
 

@@ -26,8 +26,7 @@ class Score(Protocol):
     needs: "nothing", "rows" or "labels"; order: how the sizes of a unit's weights add up, 1 or 2
     as in an L1 or L2 norm, None where the caller may choose; is_loss: whether sizes of different
     layers mean the same, an increase of the loss or its square root; rounds: in so many parts
-    units go that go at once; updates: in about so many on a
-    schedule.
+    units go that go at once; updates: in about so many on a schedule.
     """
 
     needs: str

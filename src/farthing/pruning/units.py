@@ -99,7 +99,7 @@ class Weights(Units):
     def norms(self):
         # For a single weight the L1 and the L2 norm are both its size.
         return [
-            np.where(_mask(layer), size, -1.0).ravel().astype(np.float32)
+            np.where(layer.support, size, -1.0).ravel().astype(np.float32)
             for layer, size in zip(self.layers, self.score.sizes(self.model), strict=True)
         ]
 
@@ -152,7 +152,7 @@ class Blocks(Units):
         return _core.prune_scores(np.ascontiguousarray(weight, np.float32), *self.block, l2)
 
     def _alive(self, layer: Dense) -> np.ndarray:
-        return self._blocks(_mask(layer)) > 0
+        return self._blocks(layer.support) > 0
 
 
 class Neighbours(Weights):
@@ -174,7 +174,7 @@ class Neighbours(Weights):
             if layer.name in self._exclude:
                 norms.append(np.full(layer.weight.size, np.inf, np.float32))
                 continue
-            mask, size = _mask(layer), own.astype(np.float32)
+            mask, size = layer.support, own.astype(np.float32)
             # What is masked loses against a weight that is worth nothing.
             rank = np.where(mask, np.maximum(size, np.finfo(np.float32).tiny), 0)
             stay = _core.prune_neighbours(np.ascontiguousarray(rank), self.stay, self.of)
@@ -207,7 +207,7 @@ class Features(Units):
         else:
             total = np.zeros(count)
             total[: together.shape[1]] = np.sqrt(together.sum(axis=0))
-        alive = np.bincount(owner, _mask(layer).any(axis=0), count) > 0
+        alive = np.bincount(owner, layer.support.any(axis=0), count) > 0
         return [np.where(alive, total, -1.0).astype(np.float32)]
 
     def drop(self, keep):
@@ -215,7 +215,7 @@ class Features(Units):
         stay = keep[0][self.model.encoder.feature_of_column]
         if self.means is not None:
             layer.bias += (layer.weight[:, ~stay] @ self.means[~stay]).astype(layer.bias.dtype)
-        layer.set_mask(_mask(layer) & stay)
+        layer.set_mask(layer.support & stay)
 
     def shrink(self):
         """Takes the bins of dropped numeric features: their columns, and rows of the table."""
@@ -287,8 +287,8 @@ class Neurons(Units):
                 following.bias += (following.weight[:, gone] @ mean[gone]).astype(
                     following.bias.dtype
                 )
-            layer.set_mask(_mask(layer) & stay[:, None])
-            following.set_mask(_mask(following) & stay)
+            layer.set_mask(layer.support & stay[:, None])
+            following.set_mask(following.support & stay)
             layer.bias *= stay
 
     def shrink(self):
@@ -314,17 +314,13 @@ class Neurons(Units):
 
 
 def _alive(layer) -> np.ndarray:
-    return _mask(layer).any(axis=1)
-
-
-def _mask(layer) -> np.ndarray:
-    return np.ones(layer.weight.shape, bool) if layer.mask is None else layer.mask
+    return layer.support.any(axis=1)
 
 
 def _keep(layer: Dense, kept: np.ndarray) -> None:
     """Masks what is not `kept`; a layer that keeps all needs no mask."""
     if layer.mask is not None or not kept.all():
-        layer.set_mask(_mask(layer) & kept)
+        layer.set_mask(layer.support & kept)
 
 
 def shrink_neurons(model: Model) -> None:

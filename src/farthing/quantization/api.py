@@ -29,6 +29,9 @@ from farthing.steps import Step
 __all__ = ["quantize"]
 
 TRAININGS = (None, "qat", "lsq", "integer")
+# All that these can be in the affine scheme, which keeps floats.
+AFFINE = {"training": None, "group_size": None, "method": "rtn", "bias_correction": False}
+AFFINE |= {"calibration": "mse", "activation_bits": 7}
 # Steps by chance take longer to settle.
 EPOCHS, INTEGER_EPOCHS = 4, 16
 
@@ -142,9 +145,18 @@ def quantize(
     if training is None and epochs is not None:
         raise FarthingError(f"epochs must be None without training, got {epochs!r}")
     check_choice((False, True), bias_correction=bias_correction, calibrate=calibrate)
-    _check_combination(scheme, rounding, method, bias_correction, training, group_size)
     if scheme == "affine":
-        _check_affine(weight_max, calibration, activation_bits)
+        _check_affine(
+            weight_max,
+            training=training,
+            group_size=group_size,
+            method=method,
+            bias_correction=bias_correction,
+            calibration=calibration,
+            activation_bits=activation_bits,
+        )
+    else:
+        _check_symmetric(rounding, method, bias_correction, training, group_size)
     step = Step(
         model,
         X,
@@ -185,30 +197,20 @@ def _bits_of(weight_bits, name: str) -> int:
     return weight_bits[name] if isinstance(weight_bits, dict) else weight_bits
 
 
-def _check_affine(weight_max, calibration: str, activation_bits: int) -> None:
+def _check_affine(weight_max, **given) -> None:
     """Raises ValueError for what the affine scheme would not look at."""
+    for name, allowed in AFFINE.items():
+        if given[name] != allowed:
+            raise FarthingError(
+                f"{name} must be {allowed!r} for scheme 'affine', got {given[name]!r}"
+            )
     if weight_max is not WEIGHT_MAX:
         raise FarthingError(f"weight_max must not be given for scheme 'affine', got {weight_max!r}")
-    if calibration != "mse":
-        raise FarthingError(f"calibration must be 'mse' for scheme 'affine', got {calibration!r}")
-    if activation_bits != 7:
-        raise FarthingError(
-            f"activation_bits must be 7 for scheme 'affine', which keeps floats, got "
-            f"{activation_bits!r}"
-        )
 
 
-def _check_combination(scheme, rounding, method, bias_correction, training, group_size) -> None:
-    """Raises ValueError where two arguments contradict each other."""
-    if scheme == "affine":
-        others = {"training": (training, None), "group_size": (group_size, None)}
-        others |= {"method": (method, "rtn"), "bias_correction": (bias_correction, False)}
-        for name, (given, allowed) in others.items():
-            if given != allowed:
-                raise FarthingError(
-                    f"{name} must be {allowed!r} for scheme 'affine', got {given!r}"
-                )
-    elif training != "integer" and rounding != "nearest":
+def _check_symmetric(rounding, method, bias_correction, training, group_size) -> None:
+    """Raises ValueError where two arguments of the symmetric scheme contradict each other."""
+    if training != "integer" and rounding != "nearest":
         raise FarthingError(
             "rounding must be 'nearest' but for scheme='affine' and training='integer', "
             f"got {str(rounding)!r}"

@@ -69,12 +69,6 @@ def _counted(weight: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.cumsum(weight) / weight.sum(), (np.arange(n) + 0.5) / n)
 
 
-def _fit_rows(fit: Callable[..., Grid], rows: np.ndarray, values: np.ndarray, amax: int, **more):
-    """The grid of those rows of the values, thinned where both of its ends are searched for."""
-    values = values[rows]
-    return fit(values if "low" in more else _thinned(values), amax, **more)
-
-
 def _thinned(values: np.ndarray) -> np.ndarray:
     return values.ravel()[:: -(-values.size // CALIBRATION_VALUES) or 1]
 
@@ -94,12 +88,12 @@ def calibrate_layers(
     """Sets the grids of the hidden layers, each on inputs already quantized.
 
     sample: raw rows; weight: theirs, adding up to 1, by which rows repeat or drop out where grids
-    are fitted; solver, fit: how integers and grids are
-    chosen; correct: whether biases take up the mean difference to the float model's sums
-    (bias correction; Nagel, van Baalen, Blankevoort & Welling 2019, "Data-free quantization
-    through weight equalization and bias correction"); deliver: whether the layers
-    get the integers and biases, or keep their floats.
+    are fitted; solver, fit: how integers and grids are chosen; correct: whether biases take up the
+    mean difference to the float model's sums (bias correction; Nagel, van Baalen, Blankevoort &
+    Welling 2019, "Data-free quantization through weight equalization and bias correction");
+    deliver: whether the layers get the integers and biases, or keep their floats.
     """
+    rows = _counted(weight)
     x = model.encoder.expand(model.encoder.positions(sample, amax))
     exact = model.encoder.expand(model.encoder.positions(sample)) if correct else None
     for layer in model.layers if deliver else model.layers[:-1]:
@@ -114,26 +108,32 @@ def calibrate_layers(
             layer.quantized, layer.weight = packed, packed.dequantize()
             layer.bias = bias.astype(np.float32)
         if layer is not model.layers[-1]:
-            x = _fit_grids(layer, x, z, amax, partial(_fit_rows, fit, _counted(weight)))
+            x = _fit_grids(layer, x, z, rows, amax, fit)
 
 
 def _fit_grids(
-    layer: Dense, x: np.ndarray, z: np.ndarray, amax: int, fit: Callable[..., Grid]
+    layer: Dense,
+    x: np.ndarray,
+    z: np.ndarray,
+    rows: np.ndarray,
+    amax: int,
+    fit: Callable[..., Grid],
 ) -> np.ndarray:
-    """Sets the grids of one layer from its inputs and sums; its outputs on them."""
+    """Sets the grids of one layer from its inputs and those rows of its sums; its outputs on
+    them."""
     if layer.activation == "relu":
         y, _ = layer.activate(z)
-        grid = fit(y, amax, low=0.0)
+        grid = fit(y[rows], amax, low=0.0)
     else:
         function = partial(_activated, layer.activation)
-        layer.pre_grid = fit(z, amax, through=function)
+        layer.pre_grid = fit(_thinned(z[rows]), amax, through=function)
         y = function(layer.pre_grid.rounded(z, amax))
-        grid = fit(y, amax)
+        grid = fit(_thinned(y[rows]), amax)
     y = grid.rounded(y, amax)
     if layer.residual:
         layer.value_grid = grid
         y += x
-        grid = fit(y, amax)
+        grid = fit(_thinned(y[rows]), amax)
         y = grid.rounded(y, amax)
     layer.output_scale, layer.output_offset = grid
     return y
