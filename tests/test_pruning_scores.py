@@ -216,7 +216,7 @@ def test_obs_knows_what_goes_together(undamped):
     rows, layer = step.fit.rows.astype(np.float64), model.layers[0]
     total = np.mean((rows @ layer.weight[0] + layer.bias[0]) ** 2)
     group = np.array([0, 1, 0, 1, 2])
-    found = METHODS["obs"](step).together(step.model, 0, group)
+    found = METHODS["obs"](step).together(step.model, {0: group})[0]
     for own in range(3):
         _, error = least_squares(rows, layer, np.flatnonzero(group != own))
         assert found[0, own] * total == pytest.approx(error, rel=1e-4)
@@ -324,7 +324,7 @@ def test_obs_of_blocks_adds_up_over_their_outputs():
     step = step_on(model, X)
     obs = METHODS["obs"](step)
     (norm, _) = units_of("2x3", step.model, "l1", score=obs).norms()
-    single = obs.together(step.model, 0, np.array([0, 0, 0, 1, 1]))
+    single = obs.together(step.model, {0: np.array([0, 0, 0, 1, 1])})[0]
     expected = [single[0:2].sum(axis=0), single[2:4].sum(axis=0), single[4:].sum(axis=0)]
     np.testing.assert_allclose(norm.reshape(3, 2) ** 2, expected, rtol=1e-5)
 

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
 from farthing._validate import FarthingError, check_choice, check_integer, check_number
 from farthing.kernels import check_n_of_m, n_of_m
 from farthing.model import Model
@@ -189,9 +187,7 @@ def prune(
         units.drop(competition.keep_above(units.norms(), threshold))
         score.settle(network, competition.exclude)
     elif schedule is None:
-        scores = units.scores()
-        start = competition.gone(scores)
-        _drop(units, competition, start, _none, _all, scores)
+        _drop(units, competition, competition.gone(units.alive()), _none, _all)
     else:
         epochs = epochs or step.epochs(EPOCHS, augment)
         _train(step, units, competition, SCHEDULES[schedule], epochs, learning_rate, augment)
@@ -205,12 +201,11 @@ def _drop(
     start: list[float],
     before: Progress,
     now: Progress,
-    scores: list[np.ndarray] | None = None,
 ) -> None:
     """Drops from one share of the units that are to go to another, in parts where those that went
     change what others are worth; with all of them what a pattern asks for beyond.
 
-    start: what had gone before the step, of each group; scores: of the units, where known.
+    start: what had gone before the step, of each group.
     """
     score = units.score
     rounds = max(units.rounds, score.rounds) * (now(MOST) - before(MOST))
@@ -221,9 +216,7 @@ def _drop(
             return before(share) + (now(share) - before(share)) * i / parts
 
         score.begin(units.model)
-        if i > 1 or scores is None:  # scores may be dear
-            scores = units.scores()
-        units.drop(competition.keep(scores, start, progress))
+        units.drop(competition.keep(units.scores(), start, progress))
         if now is _all and i == parts:
             units.complete()
         score.settle(units.model, competition.exclude)
@@ -238,7 +231,7 @@ def _train(
     learning_rate: float,
     augment: int,
 ) -> None:
-    start, done = competition.gone(units.norms()), _none
+    start, done = competition.gone(units.alive()), _none
 
     def on_step(index: int, total: int, _model: Model) -> None:
         nonlocal done

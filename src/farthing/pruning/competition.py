@@ -55,10 +55,10 @@ class Competition:
                 f"{', '.join(layers)}, got {name!r}"
             )
 
-    def gone(self, norms: list[np.ndarray]) -> list[float]:
+    def gone(self, alive: list[np.ndarray]) -> list[float]:
         """The share of every group's units that went before."""
         return [
-            float((np.concatenate([norms[i] for i in part]) < 0).mean()) for part, _ in self.groups
+            float((~np.concatenate([alive[i] for i in part])).mean()) for part, _ in self.groups
         ]
 
     def keep(self, scores: list[np.ndarray], start: list[float], progress) -> list[np.ndarray]:

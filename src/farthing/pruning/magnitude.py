@@ -35,7 +35,7 @@ class Magnitude:
         unit = 1.0 if self._step is None else self._step.unit
         return [*sizes[:-1], sizes[-1] / np.float32(unit)]
 
-    def together(self, model: Model, index: int, group: np.ndarray) -> np.ndarray | None:
+    def together(self, model: Model, groups: dict[int, np.ndarray]) -> list[np.ndarray] | None:
         return None
 
     def begin(self, model: Model) -> None:

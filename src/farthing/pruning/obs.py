@@ -73,8 +73,15 @@ class OBS(Magnitude):
             found.append((np.abs(layer.weight) / np.sqrt(diagonal * total)).astype(np.float32))
         return found
 
-    def together(self, model: Model, index: int, group: np.ndarray) -> np.ndarray:
-        layer, x = model.layers[index], self._sample.inputs(model)[index]
+    def together(self, model: Model, groups: dict[int, np.ndarray]) -> list[np.ndarray]:
+        inputs = self._sample.inputs(model)
+        return [
+            self._losses(model.layers[index], inputs[index], group) / self._totals[index]
+            for index, group in groups.items()
+        ]
+
+    def _losses(self, layer: Dense, x: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """What every output loses without a group of its inputs, squared, (n, groups)."""
         moments = second_moments(x, self._sample.share).matrix
         found = np.zeros((layer.n_outputs, group.max() + 1))
         for rows, kept in _supports(layer):
@@ -85,7 +92,7 @@ class OBS(Magnitude):
                 of_group = weight[:, at].astype(np.float64)
                 solved = np.linalg.solve(inverse[np.ix_(at, at)], of_group.T)
                 found[rows, own] = np.einsum("ij,ji->i", of_group, solved)
-        return np.maximum(found, 0) / self._totals[index]
+        return np.maximum(found, 0)
 
     def begin(self, model: Model) -> None:
         if self._scheduled:

@@ -38,9 +38,10 @@ class Score(Protocol):
     def sizes(self, model: Model) -> list[np.ndarray]:
         """An array like each layer's weight, >= 0."""
 
-    def together(self, model: Model, index: int, group: np.ndarray) -> np.ndarray | None:
-        """What every output of a layer loses without all inputs of a group, squared, (n, groups);
-        group: int (k,), of every input. None where weights that go together are worth their norm.
+    def together(self, model: Model, groups: dict[int, np.ndarray]) -> list[np.ndarray] | None:
+        """What every output of some layers loses without all inputs of a group, squared, an array
+        (n, groups) for each; groups: by the layer's index an int (k,), of every input. None where
+        weights that go together are worth their norm.
         """
 
     def begin(self, model: Model) -> None:

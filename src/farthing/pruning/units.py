@@ -41,9 +41,20 @@ class Units:
         """Those that have units, as many as there are vectors of norms."""
         return self.model.layers
 
+    def alive(self) -> list[np.ndarray]:
+        """Which units are not dropped, a bool vector a layer."""
+        raise NotImplementedError
+
+    def _norms(self) -> list[np.ndarray]:
+        """Of all units, dropped or not, an array a layer."""
+        raise NotImplementedError
+
     def norms(self) -> list[np.ndarray]:
         """A float32 vector a layer; a unit already dropped is -1, below every other."""
-        raise NotImplementedError
+        return [
+            np.where(alive, norm.ravel(), -1.0).astype(np.float32)
+            for alive, norm in zip(self.alive(), self._norms(), strict=True)
+        ]
 
     def scores(self) -> list[np.ndarray]:
         """Norms made comparable between layers."""
@@ -96,12 +107,12 @@ def kind_of(pattern: object) -> object:
 
 
 class Weights(Units):
-    def norms(self):
+    def alive(self):
+        return [layer.support.ravel() for layer in self.layers]
+
+    def _norms(self):
         # For a single weight the L1 and the L2 norm are both its size.
-        return [
-            np.where(layer.support, size, -1.0).ravel().astype(np.float32)
-            for layer, size in zip(self.layers, self.score.sizes(self.model), strict=True)
-        ]
+        return self.score.sizes(self.model)
 
     def drop(self, keep):
         for layer, kept in zip(self.layers, keep, strict=True):
@@ -115,19 +126,14 @@ class Blocks(Units):
         super().__init__(model, norm, score)
         self.block = block
 
-    def norms(self):
-        return [
-            np.where(self._alive(layer), norm, -1.0).astype(np.float32).ravel()
-            for layer, norm in zip(self.layers, self._norms(), strict=True)
-        ]
+    def alive(self):
+        return [(self._blocks(layer.support) > 0).ravel() for layer in self.layers]
 
-    def _norms(self) -> list[np.ndarray]:
+    def _norms(self):
         rows, columns = self.block
-        losses = [
-            self.score.together(self.model, index, np.arange(layer.n_inputs) // columns)
-            for index, layer in enumerate(self.layers)
-        ]
-        if losses[0] is not None:
+        blocks = {i: np.arange(layer.n_inputs) // columns for i, layer in enumerate(self.layers)}
+        losses = self.score.together(self.model, blocks)
+        if losses is not None:
             starts = [np.arange(0, len(loss), rows) for loss in losses]
             pairs = zip(losses, starts, strict=True)
             return [np.sqrt(np.add.reduceat(loss, start, axis=0)) for loss, start in pairs]
@@ -150,9 +156,6 @@ class Blocks(Units):
 
     def _blocks(self, weight: np.ndarray, l2: bool = False) -> np.ndarray:
         return _core.prune_scores(np.ascontiguousarray(weight, np.float32), *self.block, l2)
-
-    def _alive(self, layer: Dense) -> np.ndarray:
-        return self._blocks(layer.support) > 0
 
 
 class Neighbours(Weights):
@@ -197,18 +200,18 @@ class Features(Units):
     def layers(self):
         return self.model.layers[:1]
 
-    def norms(self):
-        layer, owner = self.model.layers[0], self.model.encoder.feature_of_column
-        count = self.model.n_features
-        together = self.score.together(self.model, 0, owner)
-        if together is None:
+    def alive(self):
+        owner, count = self.model.encoder.feature_of_column, self.model.n_features
+        return [np.bincount(owner, self.model.layers[0].support.any(axis=0), count) > 0]
+
+    def _norms(self):
+        owner, count = self.model.encoder.feature_of_column, self.model.n_features
+        losses = self.score.together(self.model, {0: owner})
+        if losses is None:
             size = self.score.sizes(self.model)[0].astype(np.float64) ** self.order
-            total = np.bincount(owner, size.sum(axis=0), count) ** (1 / self.order)
-        else:
-            total = np.zeros(count)
-            total[: together.shape[1]] = np.sqrt(together.sum(axis=0))
-        alive = np.bincount(owner, layer.support.any(axis=0), count) > 0
-        return [np.where(alive, total, -1.0).astype(np.float32)]
+            return [np.bincount(owner, size.sum(axis=0), count) ** (1 / self.order)]
+        loss = losses[0].sum(axis=0)
+        return [np.sqrt(np.pad(loss, (0, count - len(loss))))]
 
     def drop(self, keep):
         layer = self.model.layers[0]
@@ -248,18 +251,13 @@ class Neurons(Units):
     def layers(self):
         return self.model.layers[:-1]
 
-    def norms(self):
-        return [
-            np.where(_alive(layer), norm, -1.0).astype(np.float32)
-            for layer, norm in zip(self.layers, self._norms(), strict=True)
-        ]
+    def alive(self):
+        return [_alive(layer) for layer in self.layers]
 
-    def _norms(self) -> list[np.ndarray]:
-        losses = [
-            self.score.together(self.model, index + 1, np.arange(layer.n_outputs))
-            for index, layer in enumerate(self.layers)
-        ]
-        if losses[0] is not None:
+    def _norms(self):
+        neurons = {i + 1: np.arange(layer.n_outputs) for i, layer in enumerate(self.layers)}
+        losses = self.score.together(self.model, neurons)
+        if losses is not None:
             return [np.sqrt(loss.sum(axis=0)) for loss in losses]
         sizes = self.score.sizes(self.model)[:-1]
         return [np.linalg.norm(size.astype(np.float64), ord=self.order, axis=1) for size in sizes]
@@ -394,16 +392,17 @@ class Bins(Units):
         weight = np.add.reduceat(self.model.layers[0].weight.astype(np.float64), first, axis=1)
         return run, weight, np.bincount(run, self.width)
 
-    def norms(self):
+    def alive(self):
+        return [self.kept]
+
+    def _norms(self):
         if isinstance(self.score, Random):
-            total = self.score.sizes(self.model)[0][0, self.left]
-        else:
-            run, weight, width = self._merged()
-            before, after = run[self.left], run[self.left + 1]
-            share = width[before] / (width[before] + width[after])
-            corner = np.abs(weight[:, before] * (1 - share) - weight[:, after] * share)
-            total = (corner**self.order).sum(axis=0) ** (1 / self.order)
-        return [np.where(self.kept, total, -1.0).astype(np.float32)]
+            return [self.score.sizes(self.model)[0][0, self.left]]
+        run, weight, width = self._merged()
+        before, after = run[self.left], run[self.left + 1]
+        share = width[before] / (width[before] + width[after])
+        corner = np.abs(weight[:, before] * (1 - share) - weight[:, after] * share)
+        return [(corner**self.order).sum(axis=0) ** (1 / self.order)]
 
     def drop(self, keep):
         self.kept &= keep[0]
